@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fastest loops this machine has, in the table that libcodec/ defines. */
+#ifndef UNWEIGHT_KERNELS_H
+#define UNWEIGHT_KERNELS_H
+
+#include <stdint.h>
+
+#include "unweight/cpu_ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* CPU levels, cumulative: a level's bit is only set together with those below it. */
+enum uw_cpu_flag {
+	UW_CPU_SSE42 = 1u << 0,  /* x86-64-v2 */
+	UW_CPU_AVX2 = 1u << 1,   /* x86-64-v3: with BMI1, BMI2, LZCNT */
+	UW_CPU_AVX512 = 1u << 2, /* F, BW, VL, DQ, VBMI, VBMI2, BITALG, GFNI */
+};
+
+/* Levels of this machine that the operating system enables. */
+uint32_t uw_cpu_flags(void);
+
+/* The table for these levels: portable C first, then each level's variants over it. */
+void uw_cpu_ops_init(struct uw_cpu_ops *ops, uint32_t cpu_flags);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The meaning of every codec loop, in portable C.
+ *
+ * A fragment is the eight weights of one lane and step as four words a0..a3 of two weights each. The S plane keeps
+ * sign and mantissa of a0 and a2 where they are and those of a1 and a3 rotated by a byte into the places of the exponents, so
+ * that a decoder needs two bit selections and one rotation per two words (SPEC.md section 5).
+ */
+#include <string.h>
+
+#include "position.h"
+#include "unweight/bytes.h"
+#include "unweight/cpu_ops.h"
+
+#define MASK_EVEN 0x807F807Fu /* sign and mantissa of both weights of a0, a2 */
+#define MASK_ODD 0x7F807F80u  /* those of a1, a3, rotated left by 8 */
+
+static inline uint32_t rotl(uint32_t x, unsigned n)
+{
+	return x << n | x >> (32 - n);
+}
+
+static inline uint32_t pair(const uint16_t *p)
+{
+	return p[0] | (uint32_t)p[1] << 16;
+}
+
+static inline void put_pair(uint16_t *p, uint32_t a)
+{
+	p[0] = (uint16_t)a;
+	p[1] = (uint16_t)(a >> 16);
+}
+
+static inline void split_fragment(const uint32_t a[4], uint8_t *s, uint8_t *e)
+{
+	uw_store_le32(s, (a[0] & MASK_EVEN) | (rotl(a[1], 8) & MASK_ODD));
+	uw_store_le32(s + 512, (a[2] & MASK_EVEN) | (rotl(a[3], 8) & MASK_ODD));
+	for (unsigned r = 0; r < 4; r++) {
+		e[2 * r] = (uint8_t)(a[r] >> 7);
+		e[2 * r + 1] = (uint8_t)(a[r] >> 23);
+	}
+}
+
+static inline void merge_fragment(uint32_t a[4], const uint8_t *s, const uint8_t *e)
+{
+	uint32_t s0 = uw_load_le32(s), s1 = uw_load_le32(s + 512);
+
+	a[0] = s0 & MASK_EVEN;
+	a[1] = rotl(s0 & MASK_ODD, 24);
+	a[2] = s1 & MASK_EVEN;
+	a[3] = rotl(s1 & MASK_ODD, 24);
+	for (unsigned r = 0; r < 4; r++)
+		a[r] |= (uint32_t)e[2 * r] << 7 | (uint32_t)e[2 * r + 1] << 23;
+}
+
+static void split_tiled_c(const uint16_t *weights, size_t ld, uint8_t *s, uint8_t *e)
+{
+	for (uint32_t step = 0; step < 4; step++) {
+		for (uint32_t lane = 0; lane < UW_LANES; lane++) {
+			const uint16_t *w = weights + uw_position_row(lane, 0) * ld + uw_position_col(step, lane, 0);
+			uint32_t a[4] = { pair(w), pair(w + 8 * ld), pair(w + 8), pair(w + 8 * ld + 8) };
+
+			split_fragment(a, s + 16 * lane + 4 * step, e + 256 * step + 8 * lane);
+		}
+	}
+}
+
+static void merge_tiled_c(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *e)
+{
+	for (uint32_t step = 0; step < 4; step++) {
+		for (uint32_t lane = 0; lane < UW_LANES; lane++) {
+			uint16_t *w = weights + uw_position_row(lane, 0) * ld + uw_position_col(step, lane, 0);
+			uint32_t a[4];
+
+			merge_fragment(a, s + 16 * lane + 4 * step, e + 256 * step + 8 * lane);
+			put_pair(w, a[0]);
+			put_pair(w + 8 * ld, a[1]);
+			put_pair(w + 8, a[2]);
+			put_pair(w + 8 * ld + 8, a[3]);
+		}
+	}
+}
+
+static void split_linear_c(const uint16_t *weights, size_t ld, uint8_t *s, uint8_t *e)
+{
+	for (uint32_t step = 0; step < 4; step++) {
+		for (uint32_t lane = 0; lane < UW_LANES; lane++) {
+			const uint16_t *w = weights + 256 * step + 8 * lane;
+			uint32_t a[4] = { pair(w), pair(w + 2), pair(w + 4), pair(w + 6) };
+
+			split_fragment(a, s + 16 * lane + 4 * step, e + 256 * step + 8 * lane);
+		}
+	}
+}
+
+static void merge_linear_c(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *e)
+{
+	for (uint32_t step = 0; step < 4; step++) {
+		for (uint32_t lane = 0; lane < UW_LANES; lane++) {
+			uint16_t *w = weights + 256 * step + 8 * lane;
+			uint32_t a[4];
+
+			merge_fragment(a, s + 16 * lane + 4 * step, e + 256 * step + 8 * lane);
+			for (unsigned r = 0; r < 4; r++)
+				put_pair(w + 2 * r, a[r]);
+		}
+	}
+}
+
+/* Four tables: equal neighbours would otherwise wait for each other's store. */
+static void histogram_c(const uint8_t *e, size_t n, uint32_t counts[256])
+{
+	uint16_t part[4][256]; /* n <= 8192: no overflow */
+
+	memset(part, 0, sizeof(part));
+	for (size_t i = 0; i < n; i += 4) {
+		part[0][e[i]]++;
+		part[1][e[i + 1]]++;
+		part[2][e[i + 2]]++;
+		part[3][e[i + 3]]++;
+	}
+	for (unsigned v = 0; v < 256; v++)
+		counts[v] += (uint32_t)part[0][v] + part[1][v] + part[2][v] + part[3][v];
+}
+
+static uint32_t symbols_c(const uint8_t *e, size_t n, const uint8_t map[256], uint8_t *sym)
+{
+	uint32_t nescapes = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint8_t m = map[e[i]];
+
+		nescapes += m >> 7;
+		sym[i] = m & 15;
+	}
+	return nescapes;
+}
+
+static void huff_bits_c(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],
+			uint32_t nbits[UW_LANES])
+{
+	memset(nbits, 0, UW_LANES * sizeof(*nbits));
+	for (uint32_t turn = 0; turn < 4 * ntiles; turn++) {
+		for (uint32_t lane = 0; lane < UW_LANES; lane++) {
+			for (uint32_t i = 0; i < 8; i++)
+				nbits[lane] += code[sym[i]].nbits;
+			sym += 8;
+		}
+	}
+}
+
+/* Eight codes make at most 56 bits; with up to 7 bits left from before they fit the accumulator. */
+static void huff_encode_c(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],
+			  const uint32_t start[UW_LANES + 1], uint8_t *dst)
+{
+	for (uint32_t lane = 0; lane < UW_LANES; lane++) {
+		const uint8_t *in = sym + 8 * lane;
+		uint8_t *out = dst + start[lane] / 8;
+		uint64_t acc = 0;
+		uint32_t nacc = start[lane] % 8;
+
+		for (uint32_t turn = 0; turn < 4 * ntiles; turn++, in += 256) {
+			for (uint32_t i = 0; i < 8; i++) {
+				acc |= (uint64_t)code[in[i]].bits << nacc;
+				nacc += code[in[i]].nbits;
+			}
+			for (; nacc >= 8; nacc -= 8, acc >>= 8)
+				*out++ |= (uint8_t)acc;
+		}
+		if (nacc != 0)
+			*out |= (uint8_t)acc;
+	}
+}
+
+/*
+ * Eight symbols per refill: 7 + 8 * 7 bits fit 64. Four lanes side by side hide each other's table look-ups.
+ * Positions advance by at most 7 * 32 * ntiles bits whatever the data, and the output address does not depend on it.
+ */
+static bool huff_decode_c(const uint8_t *src, const uint32_t start[UW_LANES + 1], uint32_t shift, uint32_t ntiles,
+			  const struct uw_huff_entry table[128], uint8_t *out)
+{
+	bool good = true;
+
+	for (uint32_t lane = 0; lane < UW_LANES; lane += 4) {
+		uint32_t pos[4] = { start[lane], start[lane + 1], start[lane + 2], start[lane + 3] };
+
+		for (uint32_t turn = 0; turn < 4 * ntiles; turn++) {
+			uint8_t *o = out + 256 * turn + 8 * lane;
+			uint64_t window[4];
+
+			for (unsigned k = 0; k < 4; k++)
+				window[k] = uw_load_le64(src + pos[k] / 8) >> pos[k] % 8;
+			for (unsigned i = 0; i < 8; i++) {
+				for (unsigned k = 0; k < 4; k++) {
+					struct uw_huff_entry entry = table[window[k] & 127];
+
+					o[8 * k + i] = entry.value;
+					window[k] >>= entry.nbits;
+					pos[k] += entry.nbits;
+				}
+			}
+		}
+		for (unsigned k = 0; k < 4; k++)
+			good &= pos[k] <= start[lane + k + 1] && start[lane + k + 1] - pos[k] < 1u << shift;
+	}
+	return good;
+}
+
+/* Where the symbol of weight i of a fragment goes in its nibble word: pair index and low exponent bit. */
+static const uint8_t pair_shift[8] = { 4, 12, 8, 0, 20, 28, 24, 16 };
+static const uint8_t low_shift[8] = { 7, 23, 15, 31, 3, 19, 11, 27 };
+
+static void p4_pack_c(const uint8_t *sym, uint8_t *nib)
+{
+	for (uint32_t step = 0; step < 4; step++) {
+		for (uint32_t lane = 0; lane < UW_LANES; lane++, sym += 8) {
+			uint32_t word = 0;
+
+			for (unsigned i = 0; i < 8; i++) {
+				word |= (uint32_t)(sym[i] >> 1) << pair_shift[i];
+				word |= (uint32_t)(sym[i] & 1) << low_shift[i];
+			}
+			uw_store_le32(nib + 16 * lane + 4 * step, word);
+		}
+	}
+}
+
+static void p4_exponents(const uint8_t *nib, const uint8_t pairs[UW_PAIRS], uint8_t e[UW_TILE_WEIGHTS])
+{
+	for (uint32_t step = 0; step < 4; step++) {
+		for (uint32_t lane = 0; lane < UW_LANES; lane++, e += 8) {
+			uint32_t word = uw_load_le32(nib + 16 * lane + 4 * step);
+
+			for (unsigned i = 0; i < 8; i++) {
+				uint32_t top = pairs[word >> pair_shift[i] & 7];
+
+				e[i] = (uint8_t)(2 * top + (word >> low_shift[i] & 1));
+			}
+		}
+	}
+}
+
+static void p4_decode_tiled_c(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *nib,
+			      const uint8_t pairs[UW_PAIRS])
+{
+	uint8_t e[UW_TILE_WEIGHTS];
+
+	p4_exponents(nib, pairs, e);
+	merge_tiled_c(weights, ld, s, e);
+}
+
+static void p4_decode_linear_c(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *nib,
+			       const uint8_t pairs[UW_PAIRS])
+{
+	uint8_t e[UW_TILE_WEIGHTS];
+
+	p4_exponents(nib, pairs, e);
+	merge_linear_c(weights, ld, s, e);
+}
+
+void uw_cpu_ops_init_c(struct uw_cpu_ops *ops)
+{
+	*ops = (struct uw_cpu_ops){
+		.split = { NULL, split_linear_c, split_tiled_c },
+		.merge = { NULL, merge_linear_c, merge_tiled_c },
+		.histogram = histogram_c,
+		.symbols = symbols_c,
+		.huff_bits = huff_bits_c,
+		.huff_encode = huff_encode_c,
+		.huff_decode = huff_decode_c,
+		.p4_pack = p4_pack_c,
+		.p4_decode = { NULL, p4_decode_linear_c, p4_decode_tiled_c },
+	};
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The codec's hot loops as a table. libcodec fills it with portable C, which is the meaning of each
+ * entry; kernels/ replaces entries by faster variants that give the same results.
+ *
+ * Kernels allocate nothing, do no I/O and use no globals. Buffers do not overlap. Alignment is that of
+ * the type unless a line says more. "Position order" is that of SPEC.md section 5; e[] are exponents, sym[] symbols,
+ * one byte per weight; s[] is one tile of the S plane, nib[] one tile of the P4 nibble plane.
+ */
+#ifndef UNWEIGHT_CPU_OPS_H
+#define UNWEIGHT_CPU_OPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "unweight/codec.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What the next 7 bits of a lane mean: value is a symbol or an exponent, as the table's builder chose; nbits is 1 to 7. */
+struct uw_huff_entry {
+	uint8_t value;
+	uint8_t nbits;
+};
+
+/* A symbol's code as it stands in the bit string: first bit lowest. nbits 0: the symbol does not occur. */
+struct uw_huff_code {
+	uint8_t bits;
+	uint8_t nbits;
+};
+
+/* One tile: 1024 weights to S plane and exponents. Tiled: 16 rows of 64 weights, `ld` weights apart. Linear: 1024
+ * consecutive weights, ld is not used. */
+typedef void (*uw_split_fn)(const uint16_t *weights, size_t ld, uint8_t s[UW_TILE_WEIGHTS],
+			    uint8_t e[UW_TILE_WEIGHTS]);
+/* The inverse. */
+typedef void (*uw_merge_fn)(uint16_t *weights, size_t ld, const uint8_t s[UW_TILE_WEIGHTS],
+			    const uint8_t e[UW_TILE_WEIGHTS]);
+/* Adds the values of e[0 .. n) to counts; n is a multiple of UW_TILE_WEIGHTS and at most UW_CHUNK_WEIGHTS. */
+typedef void (*uw_histogram_fn)(const uint8_t *e, size_t n, uint32_t counts[256]);
+/* sym[i] = map[e[i]] & 15; returns how many map[e[i]] have bit 7 set (escapes). n as above. */
+typedef uint32_t (*uw_symbols_fn)(const uint8_t *e, size_t n, const uint8_t map[256], uint8_t *sym);
+/* nbits[k] = bits of lane k's codes, for a chunk of ntiles tiles. */
+typedef void (*uw_huff_bits_fn)(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],
+				uint32_t nbits[UW_LANES]);
+/* Writes the codes of lane k from bit start[k] of dst on; bits are ORed into dst, which is zero before; start[k] + its bits <=
+ * start[k + 1]. Touches no byte at or beyond (start[32] + 7) / 8. */
+typedef void (*uw_huff_encode_fn)(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],
+				  const uint32_t start[UW_LANES + 1], uint8_t *dst);
+/* Decodes lane k from bit start[k] of src on: 32 * ntiles values each, stored at the lane's positions of out[]. Reads up to 231 bytes
+ * beyond start[32] / 8. Returns false if some lane does not end within start[k + 1], or 2^shift or more bits before it; out is complete
+ * even then. */
+typedef bool (*uw_huff_decode_fn)(const uint8_t *src, const uint32_t start[UW_LANES + 1], uint32_t shift,
+				  uint32_t ntiles, const struct uw_huff_entry table[128], uint8_t *out);
+/* One tile of symbols to the nibble plane. */
+typedef void (*uw_p4_pack_fn)(const uint8_t sym[UW_TILE_WEIGHTS], uint8_t nib[UW_TILE_WEIGHTS / 2]);
+/* One tile from planes to weights; tiled and linear as for split. pairs[k] < 128. */
+typedef void (*uw_p4_decode_fn)(uint16_t *weights, size_t ld, const uint8_t s[UW_TILE_WEIGHTS],
+				const uint8_t nib[UW_TILE_WEIGHTS / 2], const uint8_t pairs[UW_PAIRS]);
+
+struct uw_cpu_ops {
+	uw_split_fn split[3];         /* by enum uw_order; [UW_ORDER_BYTES] is NULL */
+	uw_merge_fn merge[3];
+	uw_histogram_fn histogram;
+	uw_symbols_fn symbols;
+	uw_huff_bits_fn huff_bits;
+	uw_huff_encode_fn huff_encode;
+	uw_huff_decode_fn huff_decode;
+	uw_p4_pack_fn p4_pack;
+	uw_p4_decode_fn p4_decode[3];
+};
+
+/* Fills every entry with portable C. */
+void uw_cpu_ops_init_c(struct uw_cpu_ops *ops);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
