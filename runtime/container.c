@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Container -> source bytes: checking, restoring in order, and random access. */
+#include "unweight/container.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "group.h"
+#include "locate.h"
+#include "ordered.h"
+
+enum uw_status uw_container_open(const struct uw_blob *blob, const struct uw_cpu_ops *ops,
+				 struct uw_container *container, struct uw_error *err)
+{
+	*container = (struct uw_container){ .blob = *blob, .ops = ops };
+	return uw_index_open(blob->pread, blob->ctx, blob->nbytes, &container->index, err);
+}
+
+void uw_container_close(struct uw_container *container)
+{
+	uw_index_free(&container->index);
+}
+
+/* ---- one group ---- */
+
+/* Says which extent a failure is about; keeps status, errno and offset. */
+static enum uw_status name_failure(const struct uw_extent *extent, struct uw_error *err)
+{
+	char what[sizeof(err->what)];
+	enum uw_status status = err->status;
+
+	memcpy(what, err->what, sizeof(what));
+	if (extent->kind == UW_EXTENT_TENSOR)
+		snprintf(err->what, sizeof(err->what), "tensor '%.*s': %.90s",
+			 extent->name_nbytes < 120 ? (int)extent->name_nbytes : 120, extent->name, what);
+	else
+		snprintf(err->what, sizeof(err->what), "%s: %.90s",
+			 extent->kind == UW_EXTENT_HEADER ? "safetensors header" : "file contents", what);
+	return status;
+}
+
+static const struct uw_extent *extent_of_group(const struct uw_container *container, uint64_t g)
+{
+	const struct uw_index *index = container->index;
+
+	return &index->extents[uw_locate_group(index->extents, index->nextents, g)];
+}
+
+/* Reads the stored bytes of a group and checks their hash. *err is never NULL below here. */
+static enum uw_status read_group(const struct uw_container *container, uint64_t g, struct uw_buffer *stored,
+				 struct uw_error *err)
+{
+	const struct uw_group *group = &container->index->groups[g];
+	enum uw_status status = uw_buffer_reserve(stored, group->nbytes, err);
+	uint8_t hash[8];
+
+	if (status == UW_OK)
+		status = uw_blob_read(&container->blob, stored->data, (size_t)group->nbytes, group->off, err);
+	if (status != UW_OK)
+		return status;
+	uw_hash64(stored->data, (size_t)group->nbytes, hash);
+	if (memcmp(hash, group->xxh64, sizeof(hash)) != 0)
+		return uw_fail(err, UW_ERR_CHECKSUM, group->off, "checksum of group %llu", (unsigned long long)g);
+	return UW_OK;
+}
+
+static enum uw_status restore_group(const struct uw_container *container, uint64_t g, struct uw_buffer *stored,
+				    uint8_t *dst, struct uw_error *err)
+{
+	const struct uw_extent *extent = extent_of_group(container, g);
+	const struct uw_group *group = &container->index->groups[g];
+	struct uw_slice slice;
+	enum uw_status status = read_group(container, g, stored, err);
+
+	uw_extent_slice(extent, g - extent->first_group, &slice);
+	if (status == UW_OK)
+		status = uw_group_decode(container->ops, extent, &slice, group, stored->data, dst, err);
+	return status == UW_OK ? UW_OK : name_failure(extent, err);
+}
+
+/* ---- restoring in order ---- */
+
+struct slot {
+	struct uw_buffer stored, out;
+};
+
+struct walk {
+	const struct uw_container *container;
+	const struct uw_job *job;
+	struct slot *slots;
+	uint64_t first_group;
+	uint64_t open_extent, end_extent;
+	struct uw_hash128 *hash;
+	uw_piece_fn piece;
+	void *ctx;
+};
+
+static enum uw_status cancelled(const struct uw_job *job, struct uw_error *err)
+{
+	if (job->cancelled != NULL && job->cancelled(job->ctx))
+		return uw_fail(err, UW_ERR_CANCELLED, UW_NO_OFFSET, "cancelled");
+	return UW_OK;
+}
+
+static enum uw_status restore_work(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+{
+	struct walk *walk = ctx;
+	struct slot *slot = &walk->slots[worker];
+	uint64_t g = walk->first_group + item;
+	const struct uw_extent *extent = extent_of_group(walk->container, g);
+	struct uw_slice slice;
+	enum uw_status status = cancelled(walk->job, err);
+
+	uw_extent_slice(extent, g - extent->first_group, &slice);
+	if (status == UW_OK)
+		status = uw_buffer_reserve(&slot->out, slice.src_nbytes, err);
+	if (status == UW_OK)
+		status = restore_group(walk->container, g, &slot->stored, slot->out.data, err);
+	return status;
+}
+
+/* Compares the hashes of all extents that are complete. */
+static enum uw_status close_extents(struct walk *walk, uint64_t groups_done, struct uw_error *err)
+{
+	const struct uw_index *index = walk->container->index;
+
+	for (; walk->open_extent < walk->end_extent; walk->open_extent++) {
+		const struct uw_extent *extent = &index->extents[walk->open_extent];
+		uint8_t hash[16];
+
+		if (extent->first_group + extent->ngroups > groups_done)
+			break;
+		uw_hash128_final(walk->hash, hash);
+		uw_hash128_reset(walk->hash);
+		if (memcmp(hash, extent->xxh128, sizeof(hash)) != 0) {
+			(void)uw_fail(err, UW_ERR_CHECKSUM, UW_NO_OFFSET, "checksum of the restored bytes");
+			return name_failure(extent, err);
+		}
+	}
+	return UW_OK;
+}
+
+static enum uw_status restore_commit(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+{
+	struct walk *walk = ctx;
+	struct slot *slot = &walk->slots[worker];
+	uint64_t g = walk->first_group + item;
+	const struct uw_extent *extent = extent_of_group(walk->container, g);
+	enum uw_status status;
+	struct uw_slice slice;
+
+	uw_extent_slice(extent, g - extent->first_group, &slice);
+	uw_hash128_update(walk->hash, slot->out.data, (size_t)slice.src_nbytes);
+	if (walk->piece != NULL) {
+		status = walk->piece(walk->ctx, extent, &slice, slot->out.data, err);
+		if (status != UW_OK)
+			return status;
+	}
+	if (walk->job->progress != NULL)
+		walk->job->progress(walk->job->ctx, slice.src_nbytes);
+	return close_extents(walk, g + 1, err);
+}
+
+static void free_slots(struct slot *slots, unsigned n)
+{
+	for (unsigned i = 0; slots != NULL && i < n; i++) {
+		uw_buffer_free(&slots[i].stored);
+		uw_buffer_free(&slots[i].out);
+	}
+	free(slots);
+}
+
+enum uw_status uw_container_restore(const struct uw_container *container, const struct uw_job *job, uint64_t first,
+				    uint64_t n, uw_piece_fn piece, void *ctx, struct uw_error *err)
+{
+	const struct uw_index *index = container->index;
+	struct walk walk = {
+		.container = container,
+		.job = job,
+		.open_extent = first,
+		.end_extent = first + n,
+		.piece = piece,
+		.ctx = ctx,
+	};
+	struct uw_ordered run = { .nworkers = job->nthreads, .work = restore_work, .commit = restore_commit,
+				  .ctx = &walk };
+	enum uw_status status = UW_OK;
+
+	if (first > index->nextents || n > index->nextents - first)
+		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "extents");
+	if (n == 0)
+		return UW_OK;
+	walk.first_group = index->extents[first].first_group;
+	run.nitems = index->extents[first + n - 1].first_group + index->extents[first + n - 1].ngroups -
+		     walk.first_group;
+	walk.slots = calloc(job->nthreads, sizeof(*walk.slots));
+	walk.hash = uw_hash128_new();
+	if (walk.slots == NULL || walk.hash == NULL)
+		status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "restoring");
+	if (status == UW_OK)
+		status = close_extents(&walk, walk.first_group, err);
+	if (status == UW_OK)
+		status = uw_ordered_run(&run, err);
+	uw_hash128_free(walk.hash);
+	free_slots(walk.slots, job->nthreads);
+	return status;
+}
+
+/* ---- checking stored bytes ---- */
+
+/* The padding in front of group g (or of the index) is shorter than the largest alignment. */
+static enum uw_status check_gap(const struct uw_container *container, uint64_t g, struct uw_error *err)
+{
+	const struct uw_index *index = container->index;
+	uint64_t from = uw_index_gap_off(index, g);
+	uint64_t to = g < index->ngroups ? index->groups[g].off : index->index_off;
+	uint8_t padding[4096];
+	enum uw_status status;
+
+	if (to == from)
+		return UW_OK;
+	status = uw_blob_read(&container->blob, padding, (size_t)(to - from), from, err);
+	if (status != UW_OK)
+		return status;
+	for (uint64_t i = 0; i < to - from; i++) {
+		if (padding[i] != 0)
+			return uw_fail(err, UW_ERR_LAYOUT, from + i, "padding is not zero");
+	}
+	return UW_OK;
+}
+
+static enum uw_status check_work(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+{
+	struct walk *walk = ctx;
+	const struct uw_container *container = walk->container;
+	enum uw_status status = cancelled(walk->job, err);
+
+	if (status == UW_OK)
+		status = check_gap(container, item, err);
+	if (status != UW_OK || item == container->index->ngroups)
+		return status;
+	status = read_group(container, item, &walk->slots[worker].stored, err);
+	return status == UW_OK ? UW_OK : name_failure(extent_of_group(container, item), err);
+}
+
+static enum uw_status check_commit(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+{
+	struct walk *walk = ctx;
+
+	if (walk->job->progress != NULL && item < walk->container->index->ngroups)
+		walk->job->progress(walk->job->ctx, walk->container->index->groups[item].nbytes);
+	return UW_OK;
+}
+
+enum uw_status uw_container_check(const struct uw_container *container, const struct uw_job *job,
+				  struct uw_error *err)
+{
+	struct walk walk = { .container = container, .job = job };
+	struct uw_ordered run = {
+		.nitems = container->index->ngroups + 1, /* the last one is the gap before the index */
+		.nworkers = job->nthreads,
+		.work = check_work,
+		.commit = check_commit,
+		.ctx = &walk,
+	};
+	enum uw_status status;
+
+	walk.slots = calloc(job->nthreads, sizeof(*walk.slots));
+	if (walk.slots == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "checking");
+	status = uw_ordered_run(&run, err);
+	free_slots(walk.slots, job->nthreads);
+	return status;
+}
+
+/* ---- random access ---- */
+
+/* nbytes of group g from byte `skip` on. */
+static enum uw_status read_part(const struct uw_container *container, uint64_t g, uint64_t slice_nbytes,
+				uint8_t *dst, uint64_t nbytes, uint64_t skip, struct slot *slot,
+				struct uw_error *err)
+{
+	enum uw_status status;
+
+	/* the decoder stores 16-bit words */
+	if (skip == 0 && nbytes == slice_nbytes && (uintptr_t)dst % 2 == 0)
+		return restore_group(container, g, &slot->stored, dst, err);
+	status = uw_buffer_reserve(&slot->out, slice_nbytes, err);
+	if (status == UW_OK)
+		status = restore_group(container, g, &slot->stored, slot->out.data, err);
+	if (status == UW_OK)
+		memcpy(dst, slot->out.data + skip, (size_t)nbytes);
+	return status;
+}
+
+static enum uw_status read_source(const struct uw_container *container, uint8_t *dst, uint64_t nbytes, uint64_t off,
+				  struct slot *slot, struct uw_error *err)
+{
+	const struct uw_index *index = container->index;
+	uint64_t end = off + nbytes;
+
+	while (off < end) {
+		const struct uw_extent *extent =
+			&index->extents[uw_locate_byte(index->extents, index->nextents, off)];
+		struct uw_slice slice;
+		uint64_t low = 0, high = extent->ngroups, inside = off - extent->src_off, n;
+		enum uw_status status;
+
+		while (high - low > 1) {
+			uint64_t mid = low + (high - low) / 2;
+
+			uw_extent_slice(extent, mid, &slice);
+			if (slice.src_off <= inside)
+				low = mid;
+			else
+				high = mid;
+		}
+		uw_extent_slice(extent, low, &slice);
+		n = slice.src_off + slice.src_nbytes - inside;
+		if (n > end - off)
+			n = end - off;
+		status = read_part(container, extent->first_group + low, slice.src_nbytes, dst, n,
+				   inside - slice.src_off, slot, err);
+		if (status != UW_OK)
+			return status;
+		dst += n;
+		off += n;
+	}
+	return UW_OK;
+}
+
+static enum uw_status source_pread(void *ctx, void *dst, size_t nbytes, uint64_t off, struct uw_error *err)
+{
+	struct uw_error own = { .file_off = UW_NO_OFFSET };
+	struct slot slot = { 0 };
+	enum uw_status status = read_source(ctx, dst, nbytes, off, &slot, err != NULL ? err : &own);
+
+	uw_buffer_free(&slot.stored);
+	uw_buffer_free(&slot.out);
+	return status;
+}
+
+void uw_container_source_blob(const struct uw_container *container, struct uw_blob *blob)
+{
+	*blob = (struct uw_blob){
+		.pread = source_pread,
+		.ctx = (void *)(uintptr_t)container,
+		.nbytes = container->index->src_nbytes,
+	};
+}

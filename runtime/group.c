@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "group.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#define ZSTD_LEVEL 3
+#define SMALL_NBYTES 65536u /* below this the fixed costs of a coded group count: always try zstd too */
+
+enum uw_status uw_buffer_reserve(struct uw_buffer *buffer, uint64_t nbytes, struct uw_error *err)
+{
+	uint64_t rounded = (nbytes + 63) & ~UINT64_C(63);
+
+	if (nbytes <= buffer->nbytes)
+		return UW_OK;
+	uw_buffer_free(buffer);
+	if (rounded < nbytes || rounded > SIZE_MAX)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "buffer of %llu bytes", (unsigned long long)nbytes);
+	buffer->data = aligned_alloc(64, (size_t)rounded);
+	if (buffer->data == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "buffer of %llu bytes", (unsigned long long)nbytes);
+	buffer->nbytes = (size_t)rounded;
+	return UW_OK;
+}
+
+void uw_buffer_free(struct uw_buffer *buffer)
+{
+	free(buffer->data);
+	*buffer = (struct uw_buffer){ 0 };
+}
+
+/* The codec works on words in the machine's order, files are little-endian. */
+static void swap_words_if_big_endian(uint8_t *data, uint64_t nbytes)
+{
+	const uint16_t one = 1;
+
+	if (*(const uint8_t *)&one == 1)
+		return;
+	for (uint64_t i = 0; i + 1 < nbytes; i += 2) {
+		uint8_t low = data[i];
+
+		data[i] = data[i + 1];
+		data[i + 1] = low;
+	}
+}
+
+static enum uw_status shape_of(const struct uw_extent *extent, const struct uw_slice *slice, struct uw_shape *shape)
+{
+	if (extent->order == UW_ORDER_TILED)
+		return uw_shape_tiled(slice->nrows, slice->ncols, shape);
+	return uw_shape_linear(slice->ncols, shape);
+}
+
+/* ---- encoding ---- */
+
+static enum uw_status try_codec(struct uw_group_encoder *encoder, const struct uw_cpu_ops *ops,
+				enum uw_profile profile, const struct uw_extent *extent,
+				const struct uw_slice *slice, uint8_t *src, struct uw_error *err)
+{
+	enum uw_coding coding = profile == UW_PROFILE_INFERENCE ? UW_CODING_P4 : UW_CODING_H;
+	struct uw_plan *plan = &encoder->plan;
+	struct uw_shape shape;
+	enum uw_status status = shape_of(extent, slice, &shape);
+	uint64_t nbytes;
+
+	if (status != UW_OK)
+		return uw_fail(err, UW_ERR_INTERNAL, UW_NO_OFFSET, "group of %llu x %llu weights",
+			       (unsigned long long)slice->nrows, (unsigned long long)slice->ncols);
+	status = uw_buffer_reserve(&encoder->scratch, uw_codec_scratch_nbytes(&shape), err);
+	if (status != UW_OK)
+		return status;
+	swap_words_if_big_endian(src, slice->src_nbytes);
+	status = uw_codec_plan(ops, &shape, (const uint16_t *)(const void *)src, encoder->scratch.data, plan);
+	swap_words_if_big_endian(src, slice->src_nbytes);
+	encoder->planned = true;
+	if (status == UW_ERR_UNSUPPORTED)
+		return UW_OK;
+	nbytes = uw_codec_encoded_nbytes(&shape, plan, coding);
+	if (nbytes >= encoder->group.nbytes)
+		return UW_OK;
+	status = uw_buffer_reserve(&encoder->coded, nbytes, err);
+	if (status == UW_OK)
+		status = uw_codec_encode(ops, &shape, plan, coding, encoder->scratch.data, encoder->coded.data,
+					 encoder->coded.nbytes);
+	if (status != UW_OK)
+		return status;
+	encoder->stored = encoder->coded.data;
+	encoder->group = (struct uw_group){
+		.nbytes = nbytes,
+		.npatches = (uint32_t)plan->nescapes,
+		.coding = (uint8_t)coding,
+		.ntables = (uint8_t)plan->ntables,
+	};
+	return UW_OK;
+}
+
+/* Trained weights spread over some ten exponents; where one has most of them there may be more for zstd to find. */
+static bool looks_constant(const struct uw_plan *plan, uint64_t nweights)
+{
+	for (unsigned e = 0; e < 256; e++) {
+		if (plan->counts[e] > nweights / 4 * 3)
+			return true;
+	}
+	return false;
+}
+
+static bool worth_zstd(const struct uw_group_encoder *encoder, enum uw_profile profile, const struct uw_extent *extent,
+		       const struct uw_slice *slice)
+{
+	if (profile == UW_PROFILE_INFERENCE && extent->kind == UW_EXTENT_TENSOR)
+		return false; /* serving code wants to use these bytes where they lie */
+	return !encoder->planned || encoder->group.coding == UW_CODING_RAW || slice->src_nbytes < SMALL_NBYTES ||
+	       looks_constant(&encoder->plan, slice->src_nbytes / 2);
+}
+
+static enum uw_status try_zstd(struct uw_group_encoder *encoder, const uint8_t *src, uint64_t nbytes,
+			       struct uw_error *err)
+{
+	size_t bound = ZSTD_compressBound((size_t)nbytes), n;
+	enum uw_status status = uw_buffer_reserve(&encoder->zstd, bound, err);
+
+	if (status != UW_OK)
+		return status;
+	n = ZSTD_compress(encoder->zstd.data, encoder->zstd.nbytes, src, (size_t)nbytes, ZSTD_LEVEL);
+	if (ZSTD_isError(n))
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "zstd: %s", ZSTD_getErrorName(n));
+	if (n < encoder->group.nbytes) {
+		encoder->stored = encoder->zstd.data;
+		encoder->group = (struct uw_group){ .nbytes = n, .coding = UW_CODING_ZSTD };
+	}
+	return UW_OK;
+}
+
+enum uw_status uw_group_encode(struct uw_group_encoder *encoder, const struct uw_cpu_ops *ops, enum uw_profile profile,
+			       const struct uw_extent *extent, const struct uw_slice *slice, uint8_t *src,
+			       struct uw_error *err)
+{
+	enum uw_status status = UW_OK;
+
+	encoder->stored = src;
+	encoder->group = (struct uw_group){ .nbytes = slice->src_nbytes, .coding = UW_CODING_RAW };
+	encoder->planned = false;
+	if (extent->order != UW_ORDER_BYTES)
+		status = try_codec(encoder, ops, profile, extent, slice, src, err);
+	if (status == UW_OK && worth_zstd(encoder, profile, extent, slice))
+		status = try_zstd(encoder, src, slice->src_nbytes, err);
+	if (status == UW_OK)
+		uw_hash64(encoder->stored, (size_t)encoder->group.nbytes, encoder->group.xxh64);
+	return status;
+}
+
+void uw_group_encoder_free(struct uw_group_encoder *encoder)
+{
+	uw_buffer_free(&encoder->scratch);
+	uw_buffer_free(&encoder->coded);
+	uw_buffer_free(&encoder->zstd);
+}
+
+/* ---- decoding ---- */
+
+static enum uw_status decode_zstd(const struct uw_slice *slice, const struct uw_group *group, const uint8_t *stored,
+				  uint8_t *dst, struct uw_error *err)
+{
+	unsigned long long declared = ZSTD_getFrameContentSize(stored, (size_t)group->nbytes);
+	size_t n;
+
+	if (declared != slice->src_nbytes ||
+	    ZSTD_findFrameCompressedSize(stored, (size_t)group->nbytes) != group->nbytes)
+		return uw_fail(err, UW_ERR_LAYOUT, group->off, "zstd frame is not of the size of its group");
+	n = ZSTD_decompress(dst, (size_t)slice->src_nbytes, stored, (size_t)group->nbytes);
+	if (ZSTD_isError(n) || n != slice->src_nbytes)
+		return uw_fail(err, UW_ERR_BITS, group->off, "zstd: %s",
+			       ZSTD_isError(n) ? ZSTD_getErrorName(n) : "short frame");
+	return UW_OK;
+}
+
+static enum uw_status decode_codec(const struct uw_cpu_ops *ops, const struct uw_extent *extent,
+				   const struct uw_slice *slice, const struct uw_group *group, const uint8_t *stored,
+				   uint8_t *dst, struct uw_error *err)
+{
+	struct uw_error inner = { .file_off = UW_NO_OFFSET };
+	struct uw_coded coded;
+	struct uw_shape shape;
+	enum uw_status status = shape_of(extent, slice, &shape);
+
+	if (status != UW_OK)
+		return uw_fail(err, UW_ERR_LAYOUT, group->off, "shape of a coded group");
+	status = uw_coded_open(&shape, (enum uw_coding)group->coding, group->ntables, group->npatches, stored,
+			       (size_t)group->nbytes, &coded, &inner);
+	if (status == UW_OK)
+		status = uw_coded_decode(ops, &coded, (uint16_t *)(void *)dst, &inner);
+	if (status != UW_OK)
+		return uw_fail(err, status, group->off + (inner.file_off == UW_NO_OFFSET ? 0 : inner.file_off), "%s",
+			       inner.what);
+	swap_words_if_big_endian(dst, slice->src_nbytes);
+	return UW_OK;
+}
+
+enum uw_status uw_group_decode(const struct uw_cpu_ops *ops, const struct uw_extent *extent,
+			       const struct uw_slice *slice, const struct uw_group *group, const uint8_t *stored,
+			       uint8_t *dst, struct uw_error *err)
+{
+	switch (group->coding) {
+	case UW_CODING_RAW:
+		memcpy(dst, stored, (size_t)slice->src_nbytes); /* sizes agree: checked with the index */
+		return UW_OK;
+	case UW_CODING_ZSTD:
+		return decode_zstd(slice, group, stored, dst, err);
+	case UW_CODING_H:
+	case UW_CODING_P4:
+		return decode_codec(ops, extent, slice, group, stored, dst, err);
+	}
+	return uw_fail(err, UW_ERR_LAYOUT, group->off, "coding %u", group->coding);
+}

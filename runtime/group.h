@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One group between source bytes and stored bytes, whatever its coding. */
+#ifndef UW_GROUP_H
+#define UW_GROUP_H
+
+#include "unweight/container.h"
+
+/* A buffer that grows, aligned to 64. Zero-initialise; uw_buffer_free gives it back. */
+struct uw_buffer {
+	uint8_t *data;
+	size_t nbytes;
+};
+
+/* At least nbytes afterwards; contents are lost if it has to grow. */
+UW_MUST_CHECK enum uw_status uw_buffer_reserve(struct uw_buffer *buffer, uint64_t nbytes, struct uw_error *err);
+void uw_buffer_free(struct uw_buffer *buffer);
+
+/* What encoding one group needs; reused from group to group by one thread. */
+struct uw_group_encoder {
+	struct uw_buffer scratch, coded, zstd;
+	struct uw_plan plan;
+	bool planned;            /* plan.counts are those of the last group */
+	struct uw_group group;   /* the last result; off is not set */
+	const uint8_t *stored;   /* its bytes: in one of the buffers, or the source itself */
+};
+
+/* Encodes the slice at `src` (aligned to 2 if the extent is BF16) and leaves the result in the encoder. */
+UW_MUST_CHECK enum uw_status uw_group_encode(struct uw_group_encoder *encoder, const struct uw_cpu_ops *ops,
+					     enum uw_profile profile, const struct uw_extent *extent,
+					     const struct uw_slice *slice, uint8_t *src, struct uw_error *err);
+void uw_group_encoder_free(struct uw_group_encoder *encoder);
+
+/* Decodes into slice->src_nbytes bytes at dst (aligned to 2). Errors carry the offset within the container. */
+UW_MUST_CHECK enum uw_status uw_group_decode(const struct uw_cpu_ops *ops, const struct uw_extent *extent,
+					     const struct uw_slice *slice, const struct uw_group *group,
+					     const uint8_t *stored, uint8_t *dst, struct uw_error *err);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From source bytes to a container and back: the one place that knows both the format and the codec. */
+#ifndef UNWEIGHT_CONTAINER_H
+#define UNWEIGHT_CONTAINER_H
+
+#include <stdbool.h>
+
+#include "unweight/blob.h"
+#include "unweight/codec.h"
+#include "unweight/cpu_ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum uw_profile {
+	UW_PROFILE_DISTRIBUTION = 0, /* smallest: Huffman streams, zstd for what the codec does not serve */
+	UW_PROFILE_INFERENCE = 1,    /* for serving: palette codes, tensors of other dtypes as they are */
+};
+
+/* How a long job runs. The callbacks may be NULL and are called from any thread, one at a time. */
+struct uw_job {
+	const struct uw_cpu_ops *ops;
+	unsigned nthreads;                             /* at least 1; never changes a result */
+	bool (*cancelled)(void *ctx);                  /* true: stop soon with UW_ERR_CANCELLED */
+	void (*progress)(void *ctx, uint64_t nbytes);  /* so many more source bytes are done */
+	void *ctx;
+};
+
+/* ---- packing ------------------------------------------------------------------------------ */
+
+/* What became of one group, for reports. `counts` are its exponents, NULL if it has no BF16 weights; valid during the call. */
+struct uw_packed_group {
+	uint64_t extent; /* index */
+	struct uw_slice slice;
+	struct uw_group group;
+	const uint64_t *counts;
+};
+
+struct uw_pack_observer {
+	void (*source)(void *ctx, const void *data, size_t nbytes); /* all source bytes, in order; may be NULL */
+	void (*group)(void *ctx, const struct uw_packed_group *packed); /* in order; may be NULL */
+	void *ctx;
+};
+
+/*
+ * Packs `src`, cut into `extents` (which tile it), into a container written through `write` in order; a NULL `write` only
+ * measures. The bytes written depend on the source bytes, the extents and the profile alone.
+ * Peak memory: about 48 MiB a thread at worst, 25 MiB on usual shapes.
+ */
+UW_MUST_CHECK enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profile,
+					       const struct uw_blob *src, const struct uw_extent *extents,
+					       uint64_t nextents, const struct uw_pack_observer *observer,
+					       uw_write_fn write, void *write_ctx, struct uw_container_id *id,
+					       struct uw_error *err);
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+/* An open container. Immutable, safe from many threads. */
+struct uw_container {
+	struct uw_blob blob; /* borrowed: what it reads must outlive the container */
+	struct uw_index *index;
+	const struct uw_cpu_ops *ops;
+};
+
+/* O(index); validates all of it, touches no payload. Close frees. `ops` is borrowed. */
+UW_MUST_CHECK enum uw_status uw_container_open(const struct uw_blob *blob, const struct uw_cpu_ops *ops,
+					       struct uw_container *container, struct uw_error *err);
+void uw_container_close(struct uw_container *container);
+
+/* A piece of restored source bytes: slice of an extent. `data` is valid during the call. Any other status than UW_OK ends the walk. */
+typedef enum uw_status (*uw_piece_fn)(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
+				      const void *data, struct uw_error *err);
+
+/* Restores the extents from `first` on, `n` of them, in order: decodes every group, checks its hash and each extent's hash, hands the
+ * pieces over in order (one at a time). `piece` may be NULL: then this only verifies. */
+UW_MUST_CHECK enum uw_status uw_container_restore(const struct uw_container *container, const struct uw_job *job,
+						  uint64_t first, uint64_t n, uw_piece_fn piece, void *ctx,
+						  struct uw_error *err);
+
+/* Reads all stored bytes: checks the hash of every group and that the padding is zero. Decodes nothing. */
+UW_MUST_CHECK enum uw_status uw_container_check(const struct uw_container *container, const struct uw_job *job,
+						struct uw_error *err);
+
+/* The source file as a blob that decodes what is read; whole groups are fastest. The container is borrowed. */
+void uw_container_source_blob(const struct uw_container *container, struct uw_blob *blob);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Source file -> container: groups are read and encoded side by side, hashed and written in order. */
+#include <stdlib.h>
+
+#include "group.h"
+#include "locate.h"
+#include "ordered.h"
+
+struct slot {
+	struct uw_buffer src;
+	struct uw_group_encoder encoder;
+	struct uw_slice slice;
+	uint64_t extent;
+};
+
+struct pack {
+	const struct uw_job *job;
+	enum uw_profile profile;
+	const struct uw_blob *src;
+	const struct uw_pack_observer *observer;
+	struct uw_extent *extents; /* with src_off, first_group and ngroups */
+	uint64_t nextents;
+	struct slot *slots;
+	struct uw_writer *writer;
+	struct uw_hash128 *hash;   /* of the extent being committed */
+	uint64_t open_extent;      /* first extent that the writer does not have */
+};
+
+static enum uw_status work(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+{
+	struct pack *pack = ctx;
+	struct slot *slot = &pack->slots[worker];
+	const struct uw_extent *extent;
+	enum uw_status status;
+
+	if (pack->job->cancelled != NULL && pack->job->cancelled(pack->job->ctx))
+		return uw_fail(err, UW_ERR_CANCELLED, UW_NO_OFFSET, "cancelled");
+	slot->extent = uw_locate_group(pack->extents, pack->nextents, item);
+	extent = &pack->extents[slot->extent];
+	uw_extent_slice(extent, item - extent->first_group, &slot->slice);
+	status = uw_buffer_reserve(&slot->src, slot->slice.src_nbytes, err);
+	if (status == UW_OK)
+		status = uw_blob_read(pack->src, slot->src.data, (size_t)slot->slice.src_nbytes,
+				      extent->src_off + slot->slice.src_off, err);
+	if (status == UW_OK)
+		status = uw_group_encode(&slot->encoder, pack->job->ops, pack->profile, extent, &slot->slice,
+					 slot->src.data, err);
+	return status;
+}
+
+/* Hands the writer all extents whose groups are complete. */
+static enum uw_status close_extents(struct pack *pack, uint64_t groups_done, struct uw_error *err)
+{
+	while (pack->open_extent < pack->nextents) {
+		struct uw_extent *extent = &pack->extents[pack->open_extent];
+		enum uw_status status;
+
+		if (extent->first_group + extent->ngroups > groups_done)
+			break;
+		uw_hash128_final(pack->hash, extent->xxh128);
+		uw_hash128_reset(pack->hash);
+		status = uw_writer_extent(pack->writer, extent, err);
+		if (status != UW_OK)
+			return status;
+		pack->open_extent++;
+	}
+	return UW_OK;
+}
+
+static enum uw_status commit(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+{
+	struct pack *pack = ctx;
+	struct slot *slot = &pack->slots[worker];
+	const struct uw_group_encoder *encoder = &slot->encoder;
+	const struct uw_pack_observer *observer = pack->observer;
+	enum uw_status status = uw_writer_group(pack->writer, encoder->stored, &encoder->group, err);
+
+	if (status != UW_OK)
+		return status;
+	uw_hash128_update(pack->hash, slot->src.data, (size_t)slot->slice.src_nbytes);
+	if (observer != NULL && observer->source != NULL)
+		observer->source(observer->ctx, slot->src.data, (size_t)slot->slice.src_nbytes);
+	if (observer != NULL && observer->group != NULL) {
+		struct uw_packed_group packed = {
+			.extent = slot->extent,
+			.slice = slot->slice,
+			.group = encoder->group,
+			.counts = encoder->planned ? encoder->plan.counts : NULL,
+		};
+		observer->group(observer->ctx, &packed);
+	}
+	if (pack->job->progress != NULL)
+		pack->job->progress(pack->job->ctx, slot->slice.src_nbytes);
+	return close_extents(pack, item + 1, err);
+}
+
+/* The extents with offsets and group numbers filled in; the caller frees. */
+static enum uw_status lay_out(struct pack *pack, const struct uw_extent *extents, uint64_t *ngroups,
+			      struct uw_error *err)
+{
+	uint64_t off = 0;
+
+	*ngroups = 0;
+	pack->extents = calloc(pack->nextents + 1, sizeof(*pack->extents));
+	if (pack->extents == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "%llu extents", (unsigned long long)pack->nextents);
+	for (uint64_t i = 0; i < pack->nextents; i++) {
+		struct uw_extent *extent = &pack->extents[i];
+		enum uw_status status;
+
+		*extent = extents[i];
+		extent->src_off = off;
+		extent->first_group = *ngroups;
+		status = uw_extent_ngroups(extent->src_nbytes, extent->order, extent->dims, extent->ndims,
+					   &extent->ngroups);
+		if (status != UW_OK || extent->src_nbytes > pack->src->nbytes - off)
+			return uw_fail(err, UW_ERR_ARG, off, "extent %llu", (unsigned long long)i);
+		off += extent->src_nbytes;
+		*ngroups += extent->ngroups;
+	}
+	return UW_OK;
+}
+
+static void free_slots(struct pack *pack)
+{
+	for (unsigned i = 0; pack->slots != NULL && i < pack->job->nthreads; i++) {
+		uw_buffer_free(&pack->slots[i].src);
+		uw_group_encoder_free(&pack->slots[i].encoder);
+	}
+	free(pack->slots);
+}
+
+enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profile, const struct uw_blob *src,
+				 const struct uw_extent *extents, uint64_t nextents,
+				 const struct uw_pack_observer *observer, uw_write_fn write, void *write_ctx,
+				 struct uw_container_id *id, struct uw_error *err)
+{
+	struct pack pack = {
+		.job = job,
+		.profile = profile,
+		.src = src,
+		.observer = observer,
+		.nextents = nextents,
+	};
+	struct uw_ordered run = { .nworkers = job->nthreads, .work = work, .commit = commit, .ctx = &pack };
+	enum uw_status status = lay_out(&pack, extents, &run.nitems, err);
+
+	if (status == UW_OK) {
+		pack.slots = calloc(job->nthreads, sizeof(*pack.slots));
+		pack.hash = uw_hash128_new();
+		if (pack.slots == NULL || pack.hash == NULL)
+			status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "packing");
+	}
+	if (status == UW_OK)
+		status = uw_writer_open(&pack.writer, write, write_ctx, src->nbytes, err);
+	if (status == UW_OK)
+		status = close_extents(&pack, 0, err);
+	if (status == UW_OK)
+		status = uw_ordered_run(&run, err);
+	if (status == UW_OK)
+		status = uw_writer_finish(pack.writer, id, err);
+	uw_writer_free(pack.writer);
+	uw_hash128_free(pack.hash);
+	free_slots(&pack);
+	free(pack.extents);
+	return status;
+}
