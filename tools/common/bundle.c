@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bundle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bundle_tar.h"
+#include "sink.h"
+
+/* ---- what a path is ---- */
+
+enum kind { KIND_NONE, KIND_FOLDER, KIND_TAR, KIND_BARE };
+
+static const uint8_t container_magic[8] = { 0x89, 'U', 'W', 'C', '\r', '\n', 0x1A, '\n' };
+
+/* The manifest is the first member of a bundle's tar; its name stands at the start of the header, or of
+ * the second header behind a pax one. libarchive writes none for a name this short. */
+static enum kind kind_of_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	enum kind kind = KIND_NONE;
+	char head[512];
+	ssize_t n;
+
+	if (fd < 0)
+		return KIND_NONE;
+	n = pread(fd, head, sizeof(head), 0);
+	close(fd);
+	if (n >= (ssize_t)sizeof(container_magic) && memcmp(head, container_magic, sizeof(container_magic)) == 0)
+		kind = KIND_BARE;
+	else if (n == (ssize_t)sizeof(head) && memcmp(head + 257, "ustar", 5) == 0) {
+		const char *name = strncmp(head, "./", 2) == 0 ? head + 2 : head;
+
+		if (strcmp(name, UW_MANIFEST_NAME) == 0)
+			kind = KIND_TAR;
+	}
+	return kind;
+}
+
+static char *join(const char *folder, const char *path)
+{
+	size_t n = strlen(folder), m = strlen(path);
+	char *joined = malloc(n + m + 2);
+
+	if (joined != NULL) {
+		memcpy(joined, folder, n);
+		joined[n] = '/';
+		memcpy(joined + n + 1, path, m + 1);
+	}
+	return joined;
+}
+
+static enum kind kind_of(const char *path)
+{
+	enum kind kind = KIND_NONE;
+	struct stat st;
+	char *manifest;
+
+	if (stat(path, &st) != 0)
+		return KIND_NONE;
+	if (S_ISREG(st.st_mode))
+		return kind_of_file(path);
+	if (!S_ISDIR(st.st_mode))
+		return KIND_NONE;
+	manifest = join(path, UW_MANIFEST_NAME);
+	if (manifest != NULL && stat(manifest, &st) == 0 && S_ISREG(st.st_mode))
+		kind = KIND_FOLDER;
+	free(manifest);
+	return kind;
+}
+
+bool uw_bundle_probe(const char *path)
+{
+	return kind_of(path) != KIND_NONE;
+}
+
+/* ---- stored files ---- */
+
+static enum uw_status stored_pread(void *ctx, void *dst, size_t nbytes, uint64_t off, struct uw_error *err)
+{
+	const struct uw_stored *stored = ctx;
+
+	return uw_blob_read(&stored->file, dst, nbytes, stored->base + off, err);
+}
+
+static int compare_path(const void *key, const void *member)
+{
+	return strcmp(key, ((const struct uw_tar_member *)member)->path);
+}
+
+static enum uw_status open_member(const struct uw_bundle *bundle, const char *path, struct uw_stored *stored,
+				  struct uw_error *err)
+{
+	const struct uw_tar_member *member = NULL;
+	enum uw_status status;
+
+	if (bundle->nmembers != 0)
+		member = bsearch(path, bundle->members, (size_t)bundle->nmembers, sizeof(*member), compare_path);
+	if (member == NULL)
+		return uw_fail(err, UW_ERR_NOT_FOUND, UW_NO_OFFSET, "'%s' is missing in the bundle", path);
+	stored->fd = bundle->fd;
+	stored->base = member->off;
+	status = uw_blob_of_fd(&stored->fd, &stored->file, err);
+	if (status != UW_OK)
+		return status;
+	if (member->off > stored->file.nbytes || member->nbytes > stored->file.nbytes - member->off)
+		return uw_fail(err, UW_ERR_TRUNCATED, stored->file.nbytes, "the tar ends inside '%s'", path);
+	stored->blob = (struct uw_blob){ stored_pread, stored, member->nbytes };
+	return UW_OK;
+}
+
+static enum uw_status open_in_folder(const struct uw_bundle *bundle, const char *path, struct uw_stored *stored,
+				     struct uw_error *err)
+{
+	char *joined = join(bundle->path, path);
+	enum uw_status status;
+
+	if (joined == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "opening '%s'", path);
+	stored->fd = open(joined, O_RDONLY | O_CLOEXEC);
+	free(joined);
+	if (stored->fd < 0)
+		return uw_fail_errno(err, errno, "'%s' in the bundle", path);
+	stored->own_fd = true;
+	status = uw_blob_of_fd(&stored->fd, &stored->file, err);
+	stored->blob = (struct uw_blob){ stored_pread, stored, stored->file.nbytes };
+	return status;
+}
+
+static enum uw_status open_bare(const struct uw_bundle *bundle, struct uw_stored *stored, struct uw_error *err)
+{
+	enum uw_status status;
+
+	stored->fd = bundle->fd;
+	status = uw_blob_of_fd(&stored->fd, &stored->file, err);
+	stored->blob = (struct uw_blob){ stored_pread, stored, stored->file.nbytes };
+	return status;
+}
+
+static enum uw_status open_path(const struct uw_bundle *bundle, const char *path, struct uw_stored *stored,
+				struct uw_error *err)
+{
+	*stored = (struct uw_stored){ .fd = -1 };
+	if (bundle->bare)
+		return open_bare(bundle, stored, err);
+	return bundle->tar ? open_member(bundle, path, stored, err) : open_in_folder(bundle, path, stored, err);
+}
+
+/* A missing or shortened file of a bundle is corruption, not the caller's mistake. */
+static enum uw_status as_corruption(enum uw_status status, struct uw_error *err)
+{
+	if (status == UW_ERR_NOT_FOUND)
+		status = err->status = UW_ERR_TRUNCATED;
+	return status;
+}
+
+enum uw_status uw_bundle_stored_open(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
+				     struct uw_stored *stored, struct uw_error *err)
+{
+	uint64_t want = file->container ? file->id.nbytes : file->nbytes;
+	char *path = uw_manifest_stored_path(file);
+	enum uw_status status;
+
+	*stored = (struct uw_stored){ .fd = -1 };
+	if (path == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "opening '%s'", file->path);
+	status = as_corruption(open_path(bundle, path, stored, err), err);
+	if (status == UW_OK && !bundle->bare && stored->blob.nbytes != want)
+		status = uw_fail(err, stored->blob.nbytes < want ? UW_ERR_TRUNCATED : UW_ERR_LAYOUT,
+				 stored->blob.nbytes, "'%s' has %llu bytes instead of %llu", path,
+				 (unsigned long long)stored->blob.nbytes, (unsigned long long)want);
+	free(path);
+	if (status != UW_OK)
+		uw_stored_close(stored);
+	return status;
+}
+
+void uw_stored_close(struct uw_stored *stored)
+{
+	if (stored->own_fd)
+		close(stored->fd);
+	stored->own_fd = false;
+	stored->fd = -1;
+}
+
+enum uw_status uw_bundle_file_open(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
+				   struct uw_bundle_file *opened, struct uw_error *err)
+{
+	enum uw_status status = uw_bundle_stored_open(bundle, file, &opened->stored, err);
+	const struct uw_container_id *id;
+
+	opened->is_container = file->container;
+	opened->container = (struct uw_container){ 0 };
+	opened->source = opened->stored.blob;
+	if (status != UW_OK || !file->container)
+		return status;
+	status = uw_container_open(&opened->stored.blob, bundle->ops, &opened->container, err);
+	if (status == UW_OK && !bundle->bare) {
+		id = &opened->container.index->id;
+		if (memcmp(id->index_xxh64, file->id.index_xxh64, sizeof(id->index_xxh64)) != 0 ||
+		    opened->container.index->src_nbytes != file->nbytes)
+			status = uw_fail(err, UW_ERR_CHECKSUM, opened->container.index->index_off,
+					 "the container is not the one that the manifest names");
+	}
+	if (status != UW_OK)
+		uw_bundle_file_close(opened);
+	else
+		uw_container_source_blob(&opened->container, &opened->source);
+	return status;
+}
+
+void uw_bundle_file_close(struct uw_bundle_file *opened)
+{
+	if (opened->is_container)
+		uw_container_close(&opened->container);
+	uw_stored_close(&opened->stored);
+}
+
+/* ---- the bundle ---- */
+
+static enum uw_status read_manifest(struct uw_bundle *bundle, struct uw_error *err)
+{
+	struct uw_stored stored;
+	enum uw_status status = open_path(bundle, UW_MANIFEST_NAME, &stored, err);
+	char *text = NULL;
+
+	if (status == UW_OK && stored.blob.nbytes > UW_MANIFEST_MAX_NBYTES)
+		status = uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "the manifest is too large");
+	if (status == UW_OK) {
+		text = malloc((size_t)stored.blob.nbytes + 1);
+		status = text == NULL ? uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "manifest") :
+					uw_blob_read(&stored.blob, text, (size_t)stored.blob.nbytes, 0, err);
+	}
+	if (status == UW_OK)
+		status = uw_manifest_parse(text, (size_t)stored.blob.nbytes, &bundle->manifest, err);
+	free(text);
+	uw_stored_close(&stored);
+	return as_corruption(status, err);
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash != NULL ? slash + 1 : path;
+}
+
+/* A manifest for one container: what its name and its index say. */
+static enum uw_status invent_manifest(struct uw_bundle *bundle, struct uw_error *err)
+{
+	struct uw_manifest_file file = { .container = true };
+	char *name = strdup(base_name(bundle->path));
+	size_t n = name != NULL ? strlen(name) : 0, suffix = strlen(UW_CONTAINER_SUFFIX);
+	struct uw_bundle_file opened;
+	enum uw_status status;
+
+	if (name == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "manifest");
+	if (n > suffix && strcmp(name + n - suffix, UW_CONTAINER_SUFFIX) == 0)
+		name[n - suffix] = '\0';
+	file.path = name;
+	status = uw_bundle_file_open(bundle, &file, &opened, err);
+	if (status == UW_OK) {
+		file.nbytes = opened.source.nbytes;
+		file.id = opened.container.index->id;
+		bundle->manifest.single = true;
+		for (uint64_t g = 0; g < opened.container.index->ngroups; g++) {
+			if (opened.container.index->groups[g].coding == UW_CODING_P4)
+				bundle->manifest.profile = UW_PROFILE_INFERENCE;
+		}
+		status = uw_manifest_add(&bundle->manifest, &file, err);
+		uw_bundle_file_close(&opened);
+	}
+	free(name);
+	return status;
+}
+
+static enum uw_status check_stored(const struct uw_bundle *bundle, struct uw_error *err)
+{
+	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++) {
+		struct uw_stored stored;
+		enum uw_status status = uw_bundle_stored_open(bundle, &bundle->manifest.files[i], &stored, err);
+
+		if (status != UW_OK)
+			return status;
+		uw_stored_close(&stored);
+	}
+	return UW_OK;
+}
+
+static enum uw_status open_file_kind(struct uw_bundle *bundle, struct uw_error *err)
+{
+	bundle->fd = open(bundle->path, O_RDONLY | O_CLOEXEC);
+	if (bundle->fd < 0)
+		return uw_fail_errno(err, errno, "open");
+	return bundle->tar ? uw_bundle_tar_index(bundle, err) : UW_OK;
+}
+
+enum uw_status uw_bundle_open(const char *path, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
+			      struct uw_error *err)
+{
+	enum kind kind = kind_of(path);
+	enum uw_status status = UW_OK;
+	struct stat st;
+
+	*bundle = (struct uw_bundle){ .fd = -1, .ops = ops, .bare = kind == KIND_BARE, .tar = kind == KIND_TAR };
+	if (kind == KIND_NONE) {
+		if (stat(path, &st) != 0)
+			return uw_fail_errno(err, errno, "open");
+		return uw_fail(err, UW_ERR_MAGIC, UW_NO_OFFSET,
+			       "neither a folder with %s, nor a tar that begins with it, nor a container",
+			       UW_MANIFEST_NAME);
+	}
+	bundle->path = strdup(path);
+	if (bundle->path == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "bundle");
+	if (kind != KIND_FOLDER)
+		status = open_file_kind(bundle, err);
+	if (status == UW_OK)
+		status = bundle->bare ? invent_manifest(bundle, err) : read_manifest(bundle, err);
+	if (status == UW_OK)
+		status = check_stored(bundle, err);
+	return status;
+}
+
+void uw_bundle_close(struct uw_bundle *bundle)
+{
+	if (bundle->path != NULL && bundle->fd >= 0)
+		close(bundle->fd);
+	for (uint64_t i = 0; i < bundle->nmembers; i++)
+		free(bundle->members[i].path);
+	free(bundle->members);
+	free(bundle->path);
+	uw_manifest_free(&bundle->manifest);
+	*bundle = (struct uw_bundle){ .fd = -1 };
+}
+
+/* ---- files that nobody asked for ---- */
+
+static enum uw_status stray(const char *path, struct uw_error *err)
+{
+	return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "'%s' is not in the manifest", path);
+}
+
+enum uw_status uw_bundle_check_strays(const struct uw_bundle *bundle, struct uw_error *err)
+{
+	const struct uw_entry *entry;
+	struct uw_source *source;
+	enum uw_status status;
+
+	if (bundle->bare)
+		return UW_OK;
+	for (uint64_t i = 0; i < bundle->nmembers; i++) {
+		if (!uw_manifest_is_stored(&bundle->manifest, bundle->members[i].path))
+			return stray(bundle->members[i].path, err);
+	}
+	if (bundle->tar)
+		return UW_OK;
+	status = uw_source_open_folder(bundle->path, &source, err);
+	if (status != UW_OK)
+		return status;
+	while ((status = uw_source_next(source, &entry, err)) == UW_OK && entry != NULL) {
+		if (!uw_manifest_is_stored(&bundle->manifest, entry->path)) {
+			status = stray(entry->path, err);
+			break;
+		}
+	}
+	uw_source_close(&source);
+	return status;
+}

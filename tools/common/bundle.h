@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An existing bundle: a folder, a tar of it, or one container by itself. */
+#ifndef UW_BUNDLE_H
+#define UW_BUNDLE_H
+
+#include "manifest.h"
+#include "source.h"
+
+struct uw_tar_member {
+	char *path;
+	uint64_t off, nbytes; /* of its bytes in the tar */
+};
+
+/* Immutable after open and safe from many threads. */
+struct uw_bundle {
+	char *path;
+	struct uw_manifest manifest;
+	bool bare; /* one container without a manifest: its file's SHA-256 is not known */
+	bool tar;
+	int fd;    /* the tar, or the container itself; -1 for a folder */
+	uint64_t nmembers;
+	struct uw_tar_member *members;
+	const struct uw_cpu_ops *ops;
+};
+
+/* True if `path` is a folder with a manifest, a tar whose first member is one, or a container. Never fails: an unreadable path is none. */
+bool uw_bundle_probe(const char *path);
+
+/* Opens and checks the manifest and that every stored file is there with the right size; opens no container.
+ * `ops` is borrowed. Close with uw_bundle_close, after failure too. */
+UW_MUST_CHECK enum uw_status uw_bundle_open(const char *path, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
+					    struct uw_error *err);
+void uw_bundle_close(struct uw_bundle *bundle);
+
+/* A stored file of the bundle, as it is. Must not be moved while open. */
+struct uw_stored {
+	int fd;
+	bool own_fd;
+	uint64_t base;
+	struct uw_blob file; /* the whole of fd */
+	struct uw_blob blob; /* the stored file */
+};
+
+UW_MUST_CHECK enum uw_status uw_bundle_stored_open(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
+						   struct uw_stored *stored, struct uw_error *err);
+void uw_stored_close(struct uw_stored *stored);
+
+/* A file of the model inside the bundle, opened: `source` are its restored bytes. Must not be moved while open. */
+struct uw_bundle_file {
+	struct uw_stored stored;
+	bool is_container;
+	struct uw_container container; /* if is_container */
+	struct uw_blob source;
+};
+
+/* Also checks that a container is the one that the manifest names. */
+UW_MUST_CHECK enum uw_status uw_bundle_file_open(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
+						 struct uw_bundle_file *opened, struct uw_error *err);
+void uw_bundle_file_close(struct uw_bundle_file *opened);
+
+/* UW_ERR_LAYOUT naming the first file in the bundle that the manifest does not account for. */
+UW_MUST_CHECK enum uw_status uw_bundle_check_strays(const struct uw_bundle *bundle, struct uw_error *err);
+
+/* The model inside, restored as it is read. The bundle is borrowed. */
+UW_MUST_CHECK enum uw_status uw_source_open_bundle(const struct uw_bundle *bundle, struct uw_source **source,
+						   struct uw_error *err);
+
+/* What a command line names as a model: "-" (a tar on standard input), a bundle, a folder, an archive by its suffix, or any other file.
+ * `bundle` is used if it is one and has to outlive the source; it is zeroed otherwise, and uw_bundle_close is always fine. */
+UW_MUST_CHECK enum uw_status uw_source_open_path(const char *path, const struct uw_cpu_ops *ops, const char *tmp_dir,
+						 struct uw_bundle *bundle, struct uw_source **source,
+						 struct uw_error *err);
+
+#endif

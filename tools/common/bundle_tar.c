@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the members of a tar lie. libarchive reads the headers; the bytes are then read in place. */
+#include "bundle_tar.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum uw_status add_member(struct uw_bundle *bundle, const char *path, uint64_t off, uint64_t nbytes,
+				 struct uw_error *err)
+{
+	uint64_t n = bundle->nmembers;
+	char *copy = strdup(path);
+
+	if (copy != NULL && (n & (n - 1)) == 0) {
+		struct uw_tar_member *members =
+			realloc(bundle->members, (size_t)(n == 0 ? 1 : 2 * n) * sizeof(*members));
+
+		if (members == NULL) {
+			free(copy);
+			copy = NULL;
+		} else {
+			bundle->members = members;
+		}
+	}
+	if (copy == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "tar index");
+	bundle->members[n] = (struct uw_tar_member){ copy, off, nbytes };
+	bundle->nmembers++;
+	return UW_OK;
+}
+
+static enum uw_status index_entry(struct uw_bundle *bundle, struct archive *a, struct archive_entry *entry,
+				  struct uw_error *err)
+{
+	const char *path = archive_entry_pathname_utf8(entry);
+	uint64_t off = (uint64_t)archive_filter_bytes(a, 0); /* consumed so far: the headers */
+	enum uw_status status;
+
+	if (path == NULL)
+		path = archive_entry_pathname(entry);
+	if (path == NULL)
+		return uw_fail(err, UW_ERR_LAYOUT, off, "a tar member has no path");
+	if (strncmp(path, "./", 2) == 0)
+		path += 2;
+	if (archive_entry_filetype(entry) == AE_IFDIR)
+		return UW_OK;
+	if (archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry) != NULL ||
+	    archive_entry_sparse_count(entry) > 0 || !archive_entry_size_is_set(entry))
+		return uw_fail(err, UW_ERR_LAYOUT, off, "tar member '%s' is not a plain file", path);
+	status = uw_path_check(path, strlen(path), err);
+	return status == UW_OK ? add_member(bundle, path, off, (uint64_t)archive_entry_size(entry), err) : status;
+}
+
+static int compare_members(const void *a, const void *b)
+{
+	const struct uw_tar_member *x = a, *y = b;
+
+	return strcmp(x->path, y->path);
+}
+
+static enum uw_status index_all(struct uw_bundle *bundle, struct archive *a, struct uw_error *err)
+{
+	struct archive_entry *entry;
+	enum uw_status status = UW_OK;
+	int r = archive_read_open_fd(a, bundle->fd, 65536);
+
+	while (r >= ARCHIVE_WARN && status == UW_OK) {
+		r = archive_read_next_header(a, &entry);
+		if (r == ARCHIVE_EOF)
+			break;
+		if (r >= ARCHIVE_WARN)
+			status = index_entry(bundle, a, entry, err);
+	}
+	if (status == UW_OK && r < ARCHIVE_WARN)
+		status = uw_fail(err, UW_ERR_FORMAT, (uint64_t)archive_filter_bytes(a, 0), "tar: %s",
+				 archive_error_string(a) != NULL ? archive_error_string(a) : "damaged");
+	return status;
+}
+
+enum uw_status uw_bundle_tar_index(struct uw_bundle *bundle, struct uw_error *err)
+{
+	struct archive *a = archive_read_new();
+	enum uw_status status;
+
+	if (a == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "tar");
+	archive_read_support_format_tar(a);
+	archive_read_set_options(a, "tar:hdrcharset=UTF-8");
+	if (lseek(bundle->fd, 0, SEEK_SET) != 0)
+		status = uw_fail(err, UW_ERR_IO, UW_NO_OFFSET, "the bundle's tar cannot seek");
+	else
+		status = index_all(bundle, a, err);
+	archive_read_free(a);
+	if (status != UW_OK || bundle->nmembers == 0)
+		return status;
+	qsort(bundle->members, (size_t)bundle->nmembers, sizeof(*bundle->members), compare_members);
+	for (uint64_t i = 1; i < bundle->nmembers; i++) {
+		if (strcmp(bundle->members[i - 1].path, bundle->members[i].path) == 0)
+			return uw_fail(err, UW_ERR_LAYOUT, bundle->members[i].off, "tar member '%s' stands twice",
+				       bundle->members[i].path);
+	}
+	return UW_OK;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What all tools share on the command line: option tables, messages, progress, signals.
+ * Only main() files call into this; nothing here is used by the other modules of tools/common.
+ */
+#ifndef UW_CLI_H
+#define UW_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "exitcode.h"
+
+/* One option. Tables end with an entry whose long_name is NULL. */
+struct uw_option {
+	char short_name;       /* 0: none */
+	const char *long_name;
+	const char *arg;       /* name of its argument in the help, or NULL for a switch */
+	const char *help;      /* one line; may contain \n */
+	int id;                /* given to the handler */
+};
+
+/* A tool's command line. -h/--help, --version, -q/--quiet, -v/--verbose and "--" are built in and need no entry. */
+struct uw_cli {
+	const char *name;      /* "unweight-compress" */
+	const char *synopsis;  /* "PATH -o BUNDLE [options]" */
+	const char *summary;   /* one or two sentences */
+	const char *epilog;    /* printed at the end of --help only; may be NULL */
+	const struct uw_option *options;
+	int min_args, max_args;
+};
+
+/* Called for each option in turn. Returns false after printing (uw_msg_error) if the argument is no good: exit 2. */
+typedef bool (*uw_option_fn)(void *opts, int id, const char *arg);
+
+struct uw_cli_result {
+	int exit_code;    /* -1: go on; else leave main with it (help, version, usage error) */
+	int nargs;
+	char **args;      /* points into argv, which is permuted */
+	int verbosity;    /* 0 normal, -1 quiet, -2 silent, 1.. verbose */
+};
+
+/* Parses argv: short options may be bundled and take "-oX" or "-o X", long ones "--out=X" or "--out X"; unique prefixes of long names are NOT accepted.
+ * -h prints one screen, --help the same and the epilog, to stdout. Usage errors go to stderr with a hint at -h. Sets the verbosity for uw_msg_*. */
+struct uw_cli_result uw_cli_parse(const struct uw_cli *cli, int argc, char **argv, uw_option_fn handle, void *opts);
+
+/* Number of threads from an argument: 1..1024, or 0 = the CPUs available to this process (affinity mask and cgroup cpu.max).
+ * uw_cpus_available is at least 1. */
+bool uw_parse_threads(const char *arg, unsigned *nthreads);
+unsigned uw_cpus_available(void);
+
+/* Messages to stderr, "NAME: text" with unprintable bytes escaped as \xNN (valid UTF-8 stays, C1 controls and bidi overrides do not). */
+void uw_msg_error(const char *fmt, ...) UW_PRINTF(1, 2);   /* verbosity >= -1 */
+void uw_msg_warn(const char *fmt, ...) UW_PRINTF(1, 2);    /* verbosity >= 0 */
+void uw_msg_info(const char *fmt, ...) UW_PRINTF(1, 2);    /* verbosity >= 1 */
+/* Prints *err as an error ("PATH: what: strerror, at offset N") and gives the exit code of its status. */
+enum uw_exit uw_msg_failure(const char *path, const struct uw_error *err);
+/* Writes text to f with the same escaping, for tables on stdout. */
+void uw_print_escaped(FILE *f, const char *text, size_t n);
+
+/* Human size: "1.23 GiB"; buf of 32 bytes. */
+const char *uw_human_size(uint64_t nbytes, char buf[32]);
+
+/* Progress bar on stderr: only if that is a terminal, verbosity >= 0, and none of CI, NO_COLOR, TERM=dumb says no. */
+struct uw_progress {
+	uint64_t total, done;
+	const char *label;
+	bool on;
+	uint64_t shown_ms, start_ms;
+};
+void uw_progress_begin(struct uw_progress *p, const char *label, uint64_t total);
+void uw_progress_add(struct uw_progress *p, uint64_t n); /* thread-safe; redraws at most 10 times a second */
+void uw_progress_end(struct uw_progress *p);             /* erases the bar */
+
+/* SIGINT, SIGTERM and SIGHUP (unless ignored at start) only set a flag; main cleans up and calls uw_signals_reraise last,
+ * so that a shell sees the signal. */
+void uw_signals_install(void);
+bool uw_interrupted(void);
+void uw_signals_reraise(void); /* returns if there was no signal */
+
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manifest_text.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "source.h"
+
+#define DIGEST_HEAD "\"manifest_sha256\":\""
+#define DIGEST_TAIL "\"}\n"
+#define DIGEST_NBYTES (sizeof(DIGEST_HEAD) - 1 + 2 * UW_SHA256_NBYTES + sizeof(DIGEST_TAIL) - 1)
+
+static enum uw_status digest_of(const char *text, size_t n, char hex[2 * UW_SHA256_NBYTES + 1], struct uw_error *err)
+{
+	uint8_t digest[UW_SHA256_NBYTES];
+	struct uw_sha256 h;
+	enum uw_status status = uw_sha256_init(&h, err);
+
+	if (status != UW_OK)
+		return status;
+	uw_sha256_update(&h, text, n);
+	status = uw_sha256_final(&h, digest, err);
+	if (status == UW_OK)
+		uw_hex(digest, sizeof(digest), hex);
+	return status;
+}
+
+/* ---- writing: one file a line, so that a person can read and diff it ---- */
+
+static void write_file(FILE *f, const struct uw_manifest_file *file)
+{
+	char sha256[2 * UW_SHA256_NBYTES + 1], index[17];
+	json_t *path = json_string(file->path);
+	char *quoted = path != NULL ? json_dumps(path, JSON_ENCODE_ANY) : NULL;
+
+	uw_hex(file->sha256, sizeof(file->sha256), sha256);
+	uw_hex(file->id.index_xxh64, sizeof(file->id.index_xxh64), index);
+	/* a path that cannot be quoted would make the text unreadable: uw_manifest_render's caller has checked it */
+	fprintf(f, "{\"path\":%s,\"size\":%" PRIu64 ",\"sha256\":\"%s\",\"executable\":%s,\"container\":",
+		quoted != NULL ? quoted : "\"\"", file->nbytes, sha256, file->executable ? "true" : "false");
+	if (file->container)
+		fprintf(f, "{\"size\":%" PRIu64 ",\"index_xxh3\":\"%s\"}}", file->id.nbytes, index);
+	else
+		fprintf(f, "null}");
+	free(quoted);
+	json_decref(path);
+}
+
+static enum uw_status fail_nomem(struct uw_error *err)
+{
+	return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "manifest");
+}
+
+enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char **text, size_t *n,
+				      struct uw_error *err)
+{
+	char hex[2 * UW_SHA256_NBYTES + 1], *end;
+	enum uw_status status;
+	FILE *f = open_memstream(text, n);
+
+	if (f == NULL)
+		return fail_nomem(err);
+	fprintf(f, "{\"unweight_bundle\":1,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n\"files\":[",
+		uw_profile_name(manifest->profile), manifest->single ? "file" : "folder");
+	for (uint64_t i = 0; i < manifest->nfiles; i++) {
+		fputs(i == 0 ? "\n" : ",\n", f);
+		write_file(f, &manifest->files[i]);
+	}
+	fputs("],\n", f);
+	if (ferror(f) | fclose(f))
+		return fail_nomem(err);
+	status = digest_of(*text, *n, hex, err);
+	if (status != UW_OK)
+		return status;
+	end = realloc(*text, *n + DIGEST_NBYTES + 1);
+	if (end == NULL)
+		return fail_nomem(err);
+	*text = end;
+	snprintf(end + *n, DIGEST_NBYTES + 1, DIGEST_HEAD "%s" DIGEST_TAIL, hex);
+	*n += DIGEST_NBYTES;
+	return UW_OK;
+}
+
+/* ---- reading ---- */
+
+static enum uw_status bad(struct uw_error *err, const char *what)
+{
+	return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "manifest: %s", what);
+}
+
+static bool get_size(const json_t *v, uint64_t *out)
+{
+	if (!json_is_integer(v) || json_integer_value(v) < 0)
+		return false;
+	*out = (uint64_t)json_integer_value(v);
+	return true;
+}
+
+static bool get_hex(const json_t *v, uint8_t *bytes, size_t n)
+{
+	return json_is_string(v) && uw_unhex(json_string_value(v), json_string_length(v), bytes, n);
+}
+
+static bool is_text(const json_t *v, const char *text)
+{
+	return json_is_string(v) && json_string_length(v) == strlen(text) && strcmp(json_string_value(v), text) == 0;
+}
+
+static enum uw_status read_container(const json_t *v, struct uw_manifest_file *file, struct uw_error *err)
+{
+	if (json_is_null(v))
+		return uw_manifest_name_taken(file->path) ? bad(err, "a plain file has a reserved name") : UW_OK;
+	file->container = true;
+	if (!json_is_object(v) || json_object_size(v) != 2 || !get_size(json_object_get(v, "size"), &file->id.nbytes) ||
+	    !get_hex(json_object_get(v, "index_xxh3"), file->id.index_xxh64, sizeof(file->id.index_xxh64)))
+		return bad(err, "\"container\" of a file");
+	return UW_OK;
+}
+
+static enum uw_status read_file(const json_t *v, struct uw_manifest *manifest, struct uw_error *err)
+{
+	const json_t *path = json_object_get(v, "path"), *executable = json_object_get(v, "executable");
+	struct uw_manifest_file file = { .executable = json_is_true(executable) };
+	enum uw_status status;
+
+	if (!json_is_object(v) || json_object_size(v) != 5)
+		return bad(err, "a file does not have the five members it must have");
+	if (!json_is_string(path) || !json_is_boolean(executable) ||
+	    !get_size(json_object_get(v, "size"), &file.nbytes) ||
+	    !get_hex(json_object_get(v, "sha256"), file.sha256, sizeof(file.sha256)))
+		return bad(err, "members of a file");
+	status = uw_path_check(json_string_value(path), json_string_length(path), err);
+	if (status != UW_OK)
+		return status;
+	file.path = (char *)(uintptr_t)json_string_value(path); /* copied by uw_manifest_add */
+	status = read_container(json_object_get(v, "container"), &file, err);
+	return status == UW_OK ? uw_manifest_add(manifest, &file, err) : status;
+}
+
+static enum uw_status read_top(const json_t *top, struct uw_manifest *manifest, struct uw_error *err)
+{
+	const json_t *version = json_object_get(top, "unweight_bundle"), *profile = json_object_get(top, "profile");
+	const json_t *source = json_object_get(top, "source"), *files = json_object_get(top, "files");
+
+	if (!json_is_integer(version))
+		return bad(err, "\"unweight_bundle\" is missing");
+	if (json_integer_value(version) != 1)
+		return uw_fail(err, UW_ERR_VERSION, UW_NO_OFFSET, "manifest: bundle version %" JSON_INTEGER_FORMAT,
+			       json_integer_value(version));
+	if (json_object_size(top) != 5)
+		return bad(err, "unknown or missing members");
+	if (is_text(profile, "inference"))
+		manifest->profile = UW_PROFILE_INFERENCE;
+	else if (!is_text(profile, "distribution"))
+		return bad(err, "\"profile\"");
+	manifest->single = is_text(source, "file");
+	if (!manifest->single && !is_text(source, "folder"))
+		return bad(err, "\"source\"");
+	if (!json_is_array(files) || (manifest->single && json_array_size(files) != 1))
+		return bad(err, "\"files\"");
+	for (size_t i = 0; i < json_array_size(files); i++) {
+		enum uw_status status = read_file(json_array_get(files, i), manifest, err);
+
+		if (status != UW_OK)
+			return status;
+	}
+	return UW_OK;
+}
+
+static enum uw_status check_digest(const char *text, size_t n, struct uw_error *err)
+{
+	char hex[2 * UW_SHA256_NBYTES + 1], end[DIGEST_NBYTES + 1];
+	enum uw_status status;
+
+	if (n < DIGEST_NBYTES)
+		return uw_fail(err, UW_ERR_TRUNCATED, n, "manifest: too short");
+	status = digest_of(text, n - DIGEST_NBYTES, hex, err);
+	if (status != UW_OK)
+		return status;
+	snprintf(end, sizeof(end), DIGEST_HEAD "%s" DIGEST_TAIL, hex);
+	if (memcmp(text + n - DIGEST_NBYTES, end, DIGEST_NBYTES) != 0)
+		return uw_fail(err, UW_ERR_CHECKSUM, n - DIGEST_NBYTES, "manifest: SHA-256 at its end");
+	return UW_OK;
+}
+
+enum uw_status uw_manifest_read_text(const char *text, size_t n, struct uw_manifest *manifest, struct uw_error *err)
+{
+	enum uw_status status = check_digest(text, n, err);
+	json_error_t problem;
+	json_t *top;
+
+	*manifest = (struct uw_manifest){ 0 };
+	if (status != UW_OK)
+		return status;
+	top = json_loadb(text, n, JSON_REJECT_DUPLICATES, &problem);
+	if (top == NULL)
+		return uw_fail(err, UW_ERR_LAYOUT, (uint64_t)problem.position, "manifest: %s", problem.text);
+	status = json_is_object(top) ? read_top(top, manifest, err) : bad(err, "not an object");
+	json_decref(top);
+	return status;
+}

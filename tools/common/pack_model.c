@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pack_model.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define COPY_NBYTES ((size_t)4 << 20)
+
+struct state {
+	const struct uw_pack_model *options;
+	struct uw_source *source;
+	struct uw_sink *sink; /* NULL: only measure */
+	struct uw_manifest *manifest;
+	struct uw_classified classified;
+	struct uw_sha256 sha256; /* of the file at hand */
+};
+
+/* ---- writing ---- */
+
+enum uw_status uw_copy_blob(const struct uw_job *job, const struct uw_blob *blob, struct uw_sink *sink,
+			    struct uw_sha256 *h, struct uw_error *err)
+{
+	uint8_t *buffer = malloc(COPY_NBYTES);
+	enum uw_status status = UW_OK;
+
+	if (buffer == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "copying");
+	for (uint64_t off = 0, n; off < blob->nbytes && status == UW_OK; off += n) {
+		n = blob->nbytes - off < COPY_NBYTES ? blob->nbytes - off : COPY_NBYTES;
+		if (job->cancelled != NULL && job->cancelled(job->ctx))
+			status = uw_fail(err, UW_ERR_CANCELLED, UW_NO_OFFSET, "cancelled");
+		if (status == UW_OK)
+			status = uw_blob_read(blob, buffer, (size_t)n, off, err);
+		if (status == UW_OK && h != NULL)
+			uw_sha256_update(h, buffer, (size_t)n);
+		if (status == UW_OK && sink != NULL)
+			status = uw_sink_write(sink, buffer, (size_t)n, err);
+		if (status == UW_OK && job->progress != NULL)
+			job->progress(job->ctx, n);
+	}
+	free(buffer);
+	return status;
+}
+
+static enum uw_status sink_write(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
+{
+	return uw_sink_write(ctx, data, nbytes, err);
+}
+
+static void observe_source(void *ctx, const void *data, size_t nbytes)
+{
+	struct state *s = ctx;
+
+	uw_sha256_update(&s->sha256, data, nbytes);
+}
+
+static void observe_group(void *ctx, const struct uw_packed_group *packed)
+{
+	struct state *s = ctx;
+
+	s->options->group(s->options->ctx, &s->classified, packed);
+}
+
+static enum uw_status write_container(struct state *s, const struct uw_blob *blob, struct uw_container_id *id,
+				      struct uw_error *err)
+{
+	struct uw_pack_observer observer = {
+		.source = observe_source,
+		.group = s->options->group != NULL ? observe_group : NULL,
+		.ctx = s,
+	};
+
+	return uw_container_pack(&s->options->job, s->options->profile, blob, s->classified.file.extents,
+				 s->classified.file.nextents, &observer, s->sink != NULL ? sink_write : NULL, s->sink,
+				 id, err);
+}
+
+/* ---- reading back ---- */
+
+struct comparison {
+	const struct uw_blob *source;
+	uint8_t *buffer;
+	size_t nbuffer;
+};
+
+static enum uw_status fail_differs(uint64_t off, struct uw_error *err)
+{
+	return uw_fail(err, UW_ERR_MISMATCH, off, "what was written does not restore the source; did it change meanwhile?");
+}
+
+static enum uw_status compare(struct comparison *c, const uint8_t *data, uint64_t nbytes, uint64_t off,
+			      struct uw_error *err)
+{
+	for (uint64_t done = 0, n; done < nbytes; done += n) {
+		enum uw_status status;
+
+		n = nbytes - done < c->nbuffer ? nbytes - done : c->nbuffer;
+		status = uw_blob_read(c->source, c->buffer, (size_t)n, off + done, err);
+		if (status != UW_OK)
+			return status;
+		if (memcmp(data + done, c->buffer, (size_t)n) != 0)
+			return fail_differs(off + done, err);
+	}
+	return UW_OK;
+}
+
+static enum uw_status compare_piece(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
+				    const void *data, struct uw_error *err)
+{
+	return compare(ctx, data, slice->src_nbytes, extent->src_off + slice->src_off, err);
+}
+
+static enum uw_status check_container(const struct uw_job *job, const struct uw_blob *stored, struct comparison *c,
+				      struct uw_error *err)
+{
+	struct uw_container container;
+	enum uw_status status = uw_container_open(stored, job->ops, &container, err);
+
+	if (status != UW_OK)
+		return status;
+	if (container.index->src_nbytes != c->source->nbytes)
+		status = fail_differs(0, err);
+	else
+		status = uw_container_restore(&container, job, 0, container.index->nextents, compare_piece, c, err);
+	uw_container_close(&container);
+	return status;
+}
+
+static enum uw_status check_plain(const struct uw_blob *stored, struct comparison *c, struct uw_error *err)
+{
+	uint8_t *data = malloc(COPY_NBYTES);
+	enum uw_status status = UW_OK;
+
+	if (data == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "comparing");
+	if (stored->nbytes != c->source->nbytes)
+		status = fail_differs(0, err);
+	for (uint64_t off = 0, n; off < stored->nbytes && status == UW_OK; off += n) {
+		n = stored->nbytes - off < COPY_NBYTES ? stored->nbytes - off : COPY_NBYTES;
+		status = uw_blob_read(stored, data, (size_t)n, off, err);
+		if (status == UW_OK)
+			status = compare(c, data, n, off, err);
+	}
+	free(data);
+	return status;
+}
+
+/* Decodes from disk what was just written, and compares it with the source byte for byte. */
+static enum uw_status check_written(struct state *s, const char *stored_path, const struct uw_blob *source,
+				    struct uw_error *err)
+{
+	struct uw_job job = s->options->job;
+	struct comparison c = { source, malloc(COPY_NBYTES), COPY_NBYTES };
+	struct uw_blob stored;
+	enum uw_status status;
+	int folder, fd = -1;
+
+	job.progress = NULL;
+	folder = open(uw_sink_folder_path(s->sink), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder >= 0)
+		fd = openat(folder, stored_path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		status = uw_fail_errno(err, errno, "reading back '%s'", stored_path);
+	else if (c.buffer == NULL)
+		status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "comparing");
+	else
+		status = uw_blob_of_fd(&fd, &stored, err);
+	if (status == UW_OK)
+		status = s->classified.kind == UW_FILE_PLAIN ? check_plain(&stored, &c, err) :
+							       check_container(&job, &stored, &c, err);
+	if (fd >= 0)
+		close(fd);
+	if (folder >= 0)
+		close(folder);
+	free(c.buffer);
+	return status;
+}
+
+/* ---- one file ---- */
+
+static enum uw_status write_file(struct state *s, const struct uw_blob *blob, const char *stored_path,
+				 struct uw_manifest_file *file, struct uw_error *err)
+{
+	enum uw_status status = uw_sha256_init(&s->sha256, err);
+
+	if (status != UW_OK)
+		return status;
+	if (s->sink != NULL)
+		status = uw_sink_begin(s->sink, stored_path, file->container ? UW_SIZE_UNKNOWN : file->nbytes,
+				       file->executable, err);
+	if (status == UW_OK)
+		status = file->container ? write_container(s, blob, &file->id, err) :
+					   uw_copy_blob(&s->options->job, blob, s->sink, &s->sha256, err);
+	if (status == UW_OK && s->sink != NULL)
+		status = uw_sink_end(s->sink, err);
+	if (status != UW_OK) {
+		uw_sha256_free(&s->sha256);
+		return status;
+	}
+	return uw_sha256_final(&s->sha256, file->sha256, err);
+}
+
+static enum uw_status pack_file(struct state *s, const struct uw_entry *entry, const struct uw_blob *blob,
+				struct uw_error *err)
+{
+	struct uw_manifest_file file = {
+		.path = (char *)(uintptr_t)entry->path, /* copied by uw_manifest_add */
+		.nbytes = blob->nbytes,
+		.executable = entry->executable,
+		.container = s->classified.kind != UW_FILE_PLAIN,
+	};
+	struct uw_packed_file packed = { &file, &s->classified, 0 };
+	char *stored_path = uw_manifest_stored_path(&file);
+	enum uw_status status;
+
+	if (stored_path == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "packing");
+	status = write_file(s, blob, stored_path, &file, err);
+	if (status == UW_OK && entry->sha256 != NULL && memcmp(entry->sha256, file.sha256, UW_SHA256_NBYTES) != 0)
+		status = uw_fail(err, UW_ERR_CHECKSUM, UW_NO_OFFSET,
+				 "SHA-256 of the restored file is not that of the source bundle's manifest");
+	if (status == UW_OK && s->options->check && s->sink != NULL)
+		status = check_written(s, stored_path, blob, err);
+	if (status == UW_OK)
+		status = uw_manifest_add(s->manifest, &file, err);
+	packed.stored_nbytes = file.container ? file.id.nbytes : file.nbytes;
+	if (status == UW_OK && s->options->file != NULL)
+		s->options->file(s->options->ctx, &packed);
+	free(stored_path);
+	return status;
+}
+
+static enum uw_status pack_entry(struct state *s, const struct uw_entry *entry, struct uw_error *err)
+{
+	struct uw_blob blob;
+	enum uw_status status = uw_source_entry_open(s->source, &blob, err);
+
+	if (status == UW_OK)
+		status = uw_classify(entry, &blob, &s->classified, err);
+	if (status != UW_OK)
+		return status;
+	if (s->classified.odd && s->options->strict)
+		status = uw_fail(err, UW_ERR_FORMAT, UW_NO_OFFSET, "%s", s->classified.reason);
+	if (status == UW_OK)
+		status = pack_file(s, entry, &blob, err);
+	uw_classified_free(&s->classified);
+	return status;
+}
+
+static enum uw_status write_manifest(struct state *s, struct uw_error *err)
+{
+	char *text = NULL;
+	size_t n = 0;
+	enum uw_status status = uw_manifest_render(s->manifest, &text, &n, err);
+
+	if (status == UW_OK && s->sink != NULL) {
+		status = uw_sink_begin(s->sink, UW_MANIFEST_NAME, n, false, err);
+		if (status == UW_OK)
+			status = uw_sink_write(s->sink, text, n, err);
+		if (status == UW_OK)
+			status = uw_sink_end(s->sink, err);
+	}
+	free(text);
+	return status;
+}
+
+enum uw_status uw_model_pack(const struct uw_pack_model *options, struct uw_source *source, struct uw_sink *sink,
+			     struct uw_manifest *manifest, char **where, struct uw_error *err)
+{
+	struct state s = { .options = options, .source = source, .sink = sink, .manifest = manifest };
+	const struct uw_entry *entry;
+	enum uw_status status;
+
+	*where = NULL;
+	*manifest = (struct uw_manifest){ .profile = options->profile, .single = source->single };
+	while ((status = uw_source_next(source, &entry, err)) == UW_OK && entry != NULL) {
+		status = pack_entry(&s, entry, err);
+		if (status != UW_OK) {
+			*where = strdup(entry->path);
+			return status;
+		}
+	}
+	if (status == UW_OK && manifest->nfiles == 0)
+		status = uw_fail(err, UW_ERR_FORMAT, UW_NO_OFFSET, "there is no file in it");
+	return status == UW_OK ? write_manifest(&s, err) : status;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The progress bar: one line on a terminal, redrawn at most ten times a second. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "message.h"
+
+enum { REDRAW_MS = 100, BAR_NCELLS = 20 };
+
+static pthread_mutex_t progress_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static bool is_set(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value != NULL && value[0] != '\0';
+}
+
+static bool wanted(void)
+{
+	const char *term = getenv("TERM");
+
+	if (uw_message_verbosity() < 0 || !isatty(STDERR_FILENO) || is_set("CI") || is_set("NO_COLOR"))
+		return false;
+	return term != NULL && strcmp(term, "dumb") != 0;
+}
+
+/* Cuts the line to the terminal's width, between characters: a line that wraps cannot be erased. */
+static size_t fit(const char *line, size_t n)
+{
+	struct winsize size;
+	size_t ncols = 80;
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1)
+		ncols = size.ws_col;
+	if (n < ncols)
+		return n;
+	for (n = ncols - 1; n > 0 && ((unsigned char)line[n] & 0xC0) == 0x80; n--)
+		;
+	return n;
+}
+
+static void draw(const struct uw_progress *p, uint64_t elapsed_ms)
+{
+	double part = p->total != 0 && p->done < p->total ? (double)p->done / (double)p->total : 1;
+	double rate = elapsed_ms != 0 ? (double)p->done * 1000 / (double)elapsed_ms : 0;
+	uint64_t left_s = rate > 0 && p->done < p->total ? (uint64_t)((double)(p->total - p->done) / rate) : 0;
+	int ncells = (int)(part * BAR_NCELLS);
+	char done[32], total[32], speed[32];
+	char *line = NULL;
+	size_t nbytes = 0;
+	FILE *f = open_memstream(&line, &nbytes);
+
+	if (f == NULL)
+		return;
+	uw_print_escaped(f, p->label, strlen(p->label));
+	fprintf(f, " %3d%% [%.*s%*s] %s of %s  %s/s  %llu:%02u", (int)(part * 100), ncells, "####################",
+		BAR_NCELLS - ncells, "", uw_human_size(p->done, done), uw_human_size(p->total, total),
+		uw_human_size((uint64_t)rate, speed), (unsigned long long)(left_s / 60), (unsigned)(left_s % 60));
+	if (fclose(f) == 0)
+		uw_message_write(line, fit(line, nbytes), true);
+	free(line);
+}
+
+void uw_progress_begin(struct uw_progress *p, const char *label, uint64_t total)
+{
+	uint64_t now = now_ms();
+
+	*p = (struct uw_progress){.total = total, .label = label, .on = wanted(), .shown_ms = now, .start_ms = now};
+}
+
+void uw_progress_add(struct uw_progress *p, uint64_t n)
+{
+	uint64_t now;
+
+	pthread_mutex_lock(&progress_lock);
+	p->done += n;
+	now = p->on ? now_ms() : 0;
+	if (p->on && now - p->shown_ms >= REDRAW_MS) {
+		p->shown_ms = now;
+		draw(p, now - p->start_ms);
+	}
+	pthread_mutex_unlock(&progress_lock);
+}
+
+void uw_progress_end(struct uw_progress *p)
+{
+	if (p->on)
+		uw_message_write("", 0, false);
+	p->on = false;
+}

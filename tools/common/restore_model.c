@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "restore_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define COPY_NBYTES ((size_t)4 << 20)
+
+struct restore {
+	struct uw_sha256 sha256;
+	uw_bytes_fn bytes;
+	void *ctx;
+};
+
+static enum uw_status take(struct restore *r, const void *data, size_t nbytes, struct uw_error *err)
+{
+	uw_sha256_update(&r->sha256, data, nbytes);
+	return r->bytes != NULL ? r->bytes(r->ctx, data, nbytes, err) : UW_OK;
+}
+
+static enum uw_status take_piece(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
+				 const void *data, struct uw_error *err)
+{
+	return take(ctx, data, (size_t)slice->src_nbytes, err);
+}
+
+static enum uw_status take_plain(struct restore *r, const struct uw_job *job, const struct uw_blob *blob,
+				 struct uw_error *err)
+{
+	uint8_t *buffer = malloc(COPY_NBYTES);
+	enum uw_status status = UW_OK;
+
+	if (buffer == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "copying");
+	for (uint64_t off = 0, n; off < blob->nbytes && status == UW_OK; off += n) {
+		n = blob->nbytes - off < COPY_NBYTES ? blob->nbytes - off : COPY_NBYTES;
+		if (job->cancelled != NULL && job->cancelled(job->ctx))
+			status = uw_fail(err, UW_ERR_CANCELLED, UW_NO_OFFSET, "cancelled");
+		if (status == UW_OK)
+			status = uw_blob_read(blob, buffer, (size_t)n, off, err);
+		if (status == UW_OK)
+			status = take(r, buffer, (size_t)n, err);
+		if (status == UW_OK && job->progress != NULL)
+			job->progress(job->ctx, n);
+	}
+	free(buffer);
+	return status;
+}
+
+enum uw_status uw_file_restore(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
+			       const struct uw_job *job, uw_bytes_fn bytes, void *ctx, struct uw_error *err)
+{
+	struct restore r = { .bytes = bytes, .ctx = ctx };
+	struct uw_bundle_file opened;
+	uint8_t digest[UW_SHA256_NBYTES];
+	enum uw_status status = uw_bundle_file_open(bundle, file, &opened, err);
+
+	if (status != UW_OK)
+		return status;
+	status = uw_sha256_init(&r.sha256, err);
+	if (status == UW_OK) {
+		if (opened.is_container)
+			status = uw_container_restore(&opened.container, job, 0, opened.container.index->nextents,
+						      take_piece, &r, err);
+		else
+			status = take_plain(&r, job, &opened.source, err);
+		if (status == UW_OK)
+			status = uw_sha256_final(&r.sha256, digest, err);
+		else
+			uw_sha256_free(&r.sha256);
+	}
+	if (status == UW_OK && !bundle->bare && memcmp(digest, file->sha256, sizeof(digest)) != 0)
+		status = uw_fail(err, UW_ERR_CHECKSUM, UW_NO_OFFSET, "SHA-256 is not that of the manifest");
+	uw_bundle_file_close(&opened);
+	return status;
+}
+
+static enum uw_status to_sink(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
+{
+	return uw_sink_write(ctx, data, nbytes, err);
+}
+
+enum uw_status uw_model_restore(const struct uw_bundle *bundle, const struct uw_job *job, struct uw_sink *sink,
+				const char **where, struct uw_error *err)
+{
+	*where = NULL;
+	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++) {
+		const struct uw_manifest_file *file = &bundle->manifest.files[i];
+		enum uw_status status = uw_sink_begin(sink, file->path, file->nbytes, file->executable, err);
+
+		if (status == UW_OK)
+			status = uw_file_restore(bundle, file, job, to_sink, sink, err);
+		if (status == UW_OK)
+			status = uw_sink_end(sink, err);
+		if (status != UW_OK) {
+			*where = file->path;
+			return status;
+		}
+	}
+	return UW_OK;
+}
+
+/* ---- one tensor ---- */
+
+static enum uw_status write_piece(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
+				  const void *data, struct uw_error *err)
+{
+	return uw_sink_write(ctx, data, (size_t)slice->src_nbytes, err);
+}
+
+/* Index of the one container that has the tensor, or nfiles. */
+static enum uw_status find_tensor(const struct uw_bundle *bundle, const char *name, uint64_t *at,
+				  struct uw_error *err)
+{
+	*at = bundle->manifest.nfiles;
+	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++) {
+		const struct uw_manifest_file *file = &bundle->manifest.files[i];
+		struct uw_bundle_file opened;
+		enum uw_status status;
+		bool has;
+
+		if (!file->container)
+			continue;
+		status = uw_bundle_file_open(bundle, file, &opened, err);
+		if (status != UW_OK)
+			return status;
+		has = uw_index_find(opened.container.index, name, strlen(name)) != NULL;
+		uw_bundle_file_close(&opened);
+		if (has && *at != bundle->manifest.nfiles)
+			return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "tensor '%s' is in '%s' and in '%s'", name,
+				       bundle->manifest.files[*at].path, file->path);
+		if (has)
+			*at = i;
+	}
+	if (*at == bundle->manifest.nfiles)
+		return uw_fail(err, UW_ERR_NOT_FOUND, UW_NO_OFFSET, "there is no tensor '%s'", name);
+	return UW_OK;
+}
+
+enum uw_status uw_tensor_restore(const struct uw_bundle *bundle, const char *name, const struct uw_job *job,
+				 struct uw_sink *sink, struct uw_error *err)
+{
+	struct uw_bundle_file opened;
+	const struct uw_extent *extent;
+	enum uw_status status;
+	uint64_t at;
+
+	status = find_tensor(bundle, name, &at, err);
+	if (status == UW_OK)
+		status = uw_bundle_file_open(bundle, &bundle->manifest.files[at], &opened, err);
+	if (status != UW_OK)
+		return status;
+	extent = uw_index_find(opened.container.index, name, strlen(name));
+	status = uw_container_restore(&opened.container, job, (uint64_t)(extent - opened.container.index->extents), 1,
+				      write_piece, sink, err);
+	uw_bundle_file_close(&opened);
+	return status;
+}

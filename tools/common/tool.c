@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "unweight/kernels.h"
+
+static bool cancelled(void *ctx)
+{
+	return uw_interrupted();
+}
+
+static void add_progress(void *ctx, uint64_t nbytes)
+{
+	struct uw_tool *tool = ctx;
+
+	uw_progress_add(&tool->progress, nbytes);
+}
+
+void uw_tool_init(struct uw_tool *tool, unsigned nthreads)
+{
+	*tool = (struct uw_tool){ 0 };
+	uw_cpu_ops_init(&tool->ops, uw_cpu_flags());
+	tool->job = (struct uw_job){
+		.ops = &tool->ops,
+		.nthreads = nthreads != 0 ? nthreads : uw_cpus_available(),
+		.cancelled = cancelled,
+		.progress = add_progress,
+		.ctx = tool,
+	};
+	uw_signals_install();
+}
+
+const char *uw_tmp_dir(void)
+{
+	const char *dir = getenv("TMPDIR");
+
+	return dir != NULL && dir[0] != '\0' ? dir : "/tmp";
+}
+
+int uw_tool_failure(const char *path, const struct uw_error *err)
+{
+	if (err->status == UW_ERR_CANCELLED && uw_interrupted())
+		return uw_exit_of_status(err->status);
+	return uw_msg_failure(path, err);
+}
+
+int uw_tool_exit(int code)
+{
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		uw_msg_error("standard output: %s", strerror(errno));
+		code = code == UW_EXIT_OK ? UW_EXIT_IO : code;
+	}
+	uw_signals_reraise();
+	return code;
+}
+
+bool uw_path_is_archive(const char *path, enum uw_archive_kind *kind)
+{
+	*kind = UW_ARCHIVE_TAR;
+	return strcmp(path, "-") == 0 || uw_archive_kind_of_path(path, kind);
+}
+
+/* ---- reports ---- */
+
+static enum uw_status write_all(const char *path, const char *text, size_t n, struct uw_error *err)
+{
+	struct uw_sink *sink;
+	enum uw_status status = uw_sink_open_file(path, UW_REPLACE_WHOLE, &sink, err);
+
+	if (status != UW_OK)
+		return status;
+	status = uw_sink_begin(sink, "report", n, false, err);
+	if (status == UW_OK)
+		status = uw_sink_write(sink, text, n, err);
+	if (status == UW_OK)
+		status = uw_sink_end(sink, err);
+	if (status == UW_OK)
+		status = uw_sink_commit(sink, err);
+	uw_sink_close(&sink);
+	return status;
+}
+
+enum uw_status uw_write_text(const char *path, int (*print)(const void *ctx, FILE *f), const void *ctx,
+			     struct uw_error *err)
+{
+	enum uw_status status = UW_OK;
+	char *text = NULL;
+	size_t n = 0;
+	bool bad;
+	FILE *f;
+
+	if (strcmp(path, "-") == 0)
+		return print(ctx, stdout) == 0 ? UW_OK : uw_fail_errno(err, errno, "standard output");
+	f = open_memstream(&text, &n);
+	if (f == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report");
+	bad = print(ctx, f) != 0;
+	bad |= fclose(f) != 0;
+	status = bad ? uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report") : write_all(path, text, n, err);
+	free(text);
+	return status;
+}
+
+static int print_json(const void *ctx, FILE *f)
+{
+	const json_t *report = ctx;
+
+	if (json_dumpf(report, f, JSON_SORT_KEYS | JSON_INDENT(2)) != 0)
+		return -1;
+	return fputc('\n', f) == EOF ? -1 : 0;
+}
+
+enum uw_status uw_write_json(const char *path, json_t *report, struct uw_error *err)
+{
+	enum uw_status status;
+
+	if (report == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report");
+	status = uw_write_text(path, print_json, report, err);
+	json_decref(report);
+	return status;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every main() sets up: loops for this CPU, threads, progress, cancellation, reports. */
+#ifndef UW_TOOL_H
+#define UW_TOOL_H
+
+#include <jansson.h>
+
+#include "cli.h"
+#include "sink.h"
+#include "unweight/container.h"
+
+struct uw_tool {
+	struct uw_cpu_ops ops;
+	struct uw_progress progress;
+	struct uw_job job; /* borrows the two above: the tool must not be moved */
+};
+
+/* nthreads 0: all CPUs available. Installs the signal handlers. */
+void uw_tool_init(struct uw_tool *tool, unsigned nthreads);
+
+/* Folder for temporary files: $TMPDIR or /tmp. */
+const char *uw_tmp_dir(void);
+
+/* Prints the failure (nothing for a cancellation by signal) and gives the exit code. */
+int uw_tool_failure(const char *path, const struct uw_error *err);
+
+/* Ends main: re-raises a signal that came in, else gives back the code. Checks that stdout could be written. */
+int uw_tool_exit(int code);
+
+/* Writes `report` with sorted keys to `path`, or to stdout for "-"; takes the reference. A NULL report is out of memory. Files are replaced atomically. */
+UW_MUST_CHECK enum uw_status uw_write_json(const char *path, json_t *report, struct uw_error *err);
+
+/* The same for a function that prints to a stream and returns 0 or -1. */
+UW_MUST_CHECK enum uw_status uw_write_text(const char *path, int (*print)(const void *ctx, FILE *f), const void *ctx,
+					   struct uw_error *err);
+
+/* A sink for restored files or bundles by the form of the path: "-" and archive suffixes make an archive. */
+bool uw_path_is_archive(const char *path, enum uw_archive_kind *kind);
+
+#endif

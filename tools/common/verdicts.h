@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How verify.c and compare.c hand out verdicts and remember the worst one. */
+#ifndef UW_VERDICTS_H
+#define UW_VERDICTS_H
+
+#include "verify.h"
+
+struct uw_verdicts {
+	uw_verdict_fn verdict;
+	void *ctx;
+	enum uw_status worst;
+};
+
+static inline void uw_verdicts_add(struct uw_verdicts *v, const char *path, uint64_t nbytes, enum uw_status status,
+				   const struct uw_error *err)
+{
+	struct uw_verdict verdict = { .path = path, .nbytes = nbytes, .status = status, .err = *err };
+
+	if (v->worst == UW_OK || status == UW_ERR_CANCELLED)
+		v->worst = status;
+	if (v->verdict != NULL)
+		v->verdict(v->ctx, &verdict);
+}
+
+#endif

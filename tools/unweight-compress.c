@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "bundle.h"
+#include "pack_model.h"
+#include "tool.h"
+
+enum { OPT_OUTPUT, OPT_PROFILE, OPT_THREADS, OPT_FORCE, OPT_STRICT, OPT_NO_CHECK, OPT_JSON };
+
+static const struct uw_option options[] = {
+	{ 'o', "output", "BUNDLE", "where to write: a folder, NAME.tar, or - for a tar on standard output", OPT_OUTPUT },
+	{ 'p', "profile", "PROFILE", "distribution (smallest; the default) or inference (for serving)", OPT_PROFILE },
+	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs. Never changes the output", OPT_THREADS },
+	{ 'f', "force", NULL, "replace an existing bundle", OPT_FORCE },
+	{ 0, "strict", NULL, "refuse odd files (malformed safetensors, pickles, GGUF) instead of carrying them", OPT_STRICT },
+	{ 0, "no-check", NULL, "do not decode what was written and compare it with the source", OPT_NO_CHECK },
+	{ 0, "json", "FILE", "write a report; - is standard output", OPT_JSON },
+	{ 0 },
+};
+
+static const struct uw_cli cli = {
+	.name = "unweight-compress",
+	.synopsis = "PATH -o BUNDLE [options]",
+	.summary = "Compresses a model without changing a bit of it. PATH is a .safetensors file, a model folder,\n"
+		   "a .tar, .tar.gz, .tar.zst or .zip of one, - for a tar on standard input, or another bundle.",
+	.epilog = "Every file of the folder is kept: BF16 tensors are coded, other tensors packed by zstd if that helps,\n"
+		  "all other files carried as they are. Before the bundle gets its name, everything in it is decoded\n"
+		  "from disk and compared with the source, byte for byte.\n\n"
+		  "Exit codes: 0 done, 1 the source changed meanwhile, 2 usage, 3 input not acceptable, 4 output exists,\n"
+		  "5 corrupt source bundle, 6 I/O error, 7 out of space or memory, 8 unsupported, 70 bug.",
+	.options = options,
+	.min_args = 1,
+	.max_args = 1,
+};
+
+struct opts {
+	const char *output, *json;
+	enum uw_profile profile;
+	unsigned nthreads;
+	bool force, strict, no_check;
+};
+
+static bool set_profile(struct opts *o, const char *arg)
+{
+	if (strcmp(arg, "distribution") == 0)
+		o->profile = UW_PROFILE_DISTRIBUTION;
+	else if (strcmp(arg, "inference") == 0)
+		o->profile = UW_PROFILE_INFERENCE;
+	else {
+		uw_msg_error("unknown profile '%s': it is distribution or inference", arg);
+		return false;
+	}
+	return true;
+}
+
+static bool set_option(void *ctx, int id, const char *arg)
+{
+	struct opts *o = ctx;
+
+	switch (id) {
+	case OPT_OUTPUT: o->output = arg; return true;
+	case OPT_PROFILE: return set_profile(o, arg);
+	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
+	case OPT_FORCE: o->force = true; return true;
+	case OPT_STRICT: o->strict = true; return true;
+	case OPT_NO_CHECK: o->no_check = true; return true;
+	case OPT_JSON: o->json = arg; return true;
+	}
+	return false;
+}
+
+/* What is told about each file, kept for the summary and the report. */
+struct account {
+	json_t *files;
+	uint64_t nodd;
+	uint64_t src_nbytes, stored_nbytes;
+};
+
+static const char *const kind_names[] = { "plain", "safetensors", "opaque" };
+
+static void account_file(void *ctx, const struct uw_packed_file *packed)
+{
+	const struct uw_classified *c = packed->classified;
+	struct account *account = ctx;
+
+	if (c->odd) {
+		uw_msg_warn("%s: carried whole: %s", packed->file->path, c->reason);
+		account->nodd++;
+	}
+	uw_msg_info("%s: %llu -> %llu bytes", packed->file->path, (unsigned long long)packed->file->nbytes,
+		    (unsigned long long)packed->stored_nbytes);
+	account->src_nbytes += packed->file->nbytes;
+	account->stored_nbytes += packed->stored_nbytes;
+	json_array_append_new(account->files,
+			      json_pack("{s:s, s:s, s:I, s:I, s:s?}", "path", packed->file->path, "kind",
+					kind_names[c->kind], "bytes", (json_int_t)packed->file->nbytes, "stored_bytes",
+					(json_int_t)packed->stored_nbytes, "warning", c->odd ? c->reason : NULL));
+}
+
+static void summarise(const struct account *a)
+{
+	char before[32], after[32];
+
+	uw_msg_info("%s -> %s (%.2f %%)", uw_human_size(a->src_nbytes, before), uw_human_size(a->stored_nbytes, after),
+		    a->src_nbytes != 0 ? 100.0 * (double)a->stored_nbytes / (double)a->src_nbytes : 100.0);
+}
+
+static json_t *report(const struct opts *o, const struct account *a)
+{
+	return json_pack("{s:s, s:s, s:b, s:O, s:I, s:I}", "schema", "unweight-compress-1", "profile",
+			 uw_profile_name(o->profile), "checked", !o->no_check, "files", a->files, "bytes",
+			 (json_int_t)a->src_nbytes, "stored_bytes", (json_int_t)a->stored_nbytes);
+}
+
+/* The tar is made of a finished folder: sizes have to be known before each member, the manifest comes first. */
+static enum uw_status tar_up(const struct uw_job *job, const char *folder, enum uw_archive_kind kind,
+			     const struct opts *o, struct uw_error *err)
+{
+	enum uw_replace replace = o->force ? UW_REPLACE_WHOLE : UW_REPLACE_NEVER;
+	struct uw_source *source = NULL;
+	struct uw_sink *sink;
+	const struct uw_entry *entry;
+	enum uw_status status = uw_sink_open_archive(o->output, kind, replace, &sink, err);
+
+	if (status != UW_OK)
+		return status;
+	for (int manifest = 1; manifest >= 0 && status == UW_OK; manifest--) {
+		status = uw_source_open_folder(folder, &source, err);
+		while (status == UW_OK && (status = uw_source_next(source, &entry, err)) == UW_OK && entry != NULL) {
+			struct uw_blob blob;
+
+			if ((strcmp(entry->path, UW_MANIFEST_NAME) == 0) != manifest)
+				continue;
+			status = uw_source_entry_open(source, &blob, err);
+			if (status == UW_OK)
+				status = uw_sink_begin(sink, entry->path, blob.nbytes, entry->executable, err);
+			if (status == UW_OK)
+				status = uw_copy_blob(job, &blob, sink, NULL, err);
+			if (status == UW_OK)
+				status = uw_sink_end(sink, err);
+		}
+		uw_source_close(&source);
+	}
+	if (status == UW_OK)
+		status = uw_sink_commit(sink, err);
+	uw_sink_close(&sink);
+	return status;
+}
+
+/* -f replaces bundles, not whatever folder happens to have the name. */
+static bool may_replace(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode) || uw_bundle_probe(path))
+		return true;
+	uw_msg_error("%s: is a folder, but not a bundle; it will not be replaced", path);
+	return false;
+}
+
+/* The folder that the bundle is made in: its own, or for a tar a temporary one beside it. */
+static enum uw_status open_output(const struct opts *o, bool archive, struct uw_sink **sink, struct uw_error *err)
+{
+	size_t n = strlen(o->output) + strlen(uw_tmp_dir()) + 32;
+	char *path = malloc(n);
+	enum uw_status status;
+
+	if (path == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "output");
+	if (strcmp(o->output, "-") == 0)
+		snprintf(path, n, "%s/unweight-stdout", uw_tmp_dir());
+	else
+		snprintf(path, n, "%s%s", o->output, archive ? ".parts" : "");
+	status = uw_sink_open_folder(path, o->force ? UW_REPLACE_WHOLE : UW_REPLACE_NEVER, sink, err);
+	free(path);
+	return status;
+}
+
+static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *source, const char *path,
+		struct account *account)
+{
+	struct uw_pack_model options_ = {
+		.job = tool->job,
+		.profile = o->profile,
+		.strict = o->strict,
+		.check = !o->no_check,
+		.file = account_file,
+		.ctx = account,
+	};
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_manifest manifest = { 0 };
+	struct uw_sink *sink = NULL;
+	enum uw_archive_kind kind;
+	bool archive = uw_path_is_archive(o->output, &kind);
+	char *where = NULL;
+	enum uw_status status = open_output(o, archive, &sink, &err);
+	int code = UW_EXIT_OK;
+
+	if (status != UW_OK)
+		return uw_tool_failure(o->output, &err);
+	uw_progress_begin(&tool->progress, "compress", 0);
+	status = uw_model_pack(&options_, source, sink, &manifest, &where, &err);
+	uw_progress_end(&tool->progress);
+	if (status != UW_OK) {
+		code = uw_tool_failure(where != NULL ? where : path, &err);
+	} else {
+		options_.job.progress = NULL;
+		status = archive ? tar_up(&options_.job, uw_sink_folder_path(sink), kind, o, &err) :
+				   uw_sink_commit(sink, &err);
+		if (status != UW_OK)
+			code = uw_tool_failure(o->output, &err);
+	}
+	uw_sink_close(&sink);
+	uw_manifest_free(&manifest);
+	free(where);
+	return code;
+}
+
+static int run(const struct opts *o, const char *path)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct account account = { .files = json_array() };
+	struct uw_source *source = NULL;
+	struct uw_bundle bundle;
+	struct uw_tool tool;
+	int code;
+
+	uw_tool_init(&tool, o->nthreads);
+	if (uw_source_open_path(path, &tool.ops, uw_tmp_dir(), &bundle, &source, &err) != UW_OK)
+		code = uw_tool_failure(path, &err);
+	else
+		code = pack(&tool, o, source, path, &account);
+	uw_source_close(&source);
+	uw_bundle_close(&bundle);
+	if (code == UW_EXIT_OK) {
+		summarise(&account);
+		if (o->json != NULL && uw_write_json(o->json, report(o, &account), &err) != UW_OK)
+			code = uw_tool_failure(o->json, &err);
+	}
+	json_decref(account.files);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct opts o = { .profile = UW_PROFILE_DISTRIBUTION };
+	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
+
+	if (r.exit_code >= 0)
+		return r.exit_code;
+	if (o.output == NULL) {
+		uw_msg_error("where to? Give -o BUNDLE");
+		return UW_EXIT_USAGE;
+	}
+	if (strcmp(o.output, "-") == 0 && o.json != NULL && strcmp(o.json, "-") == 0) {
+		uw_msg_error("the bundle and the report cannot both go to standard output");
+		return UW_EXIT_USAGE;
+	}
+	if (o.force && !may_replace(o.output))
+		return UW_EXIT_EXISTS;
+	return uw_tool_exit(run(&o, r.args[0]));
+}

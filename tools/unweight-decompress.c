@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "restore_model.h"
+#include "tool.h"
+
+enum { OPT_OUTPUT, OPT_THREADS, OPT_FORCE, OPT_TENSOR };
+
+static const struct uw_option options[] = {
+	{ 'o', "output", "PATH", "where to write: a folder, a file if the bundle was made from one file,\n"
+	  "NAME.tar, .tar.gz, .tar.zst or .zip, or - for a tar on standard output", OPT_OUTPUT },
+	{ 0, "tensor", "NAME", "restore only this tensor's bytes, into one raw file", OPT_TENSOR },
+	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
+	{ 'f', "force", NULL, "replace existing files; others in an existing folder stay", OPT_FORCE },
+	{ 0 },
+};
+
+static const struct uw_cli cli = {
+	.name = "unweight-decompress",
+	.synopsis = "BUNDLE -o PATH [options]",
+	.summary = "Restores the files a bundle was made of, byte for byte. BUNDLE is a folder, a tar of it, or one\n"
+		   "container (.uw).",
+	.epilog = "Every checksum is checked on the way, each file's SHA-256 last; nothing appears under its final name\n"
+		  "before all of it is right.\n\n"
+		  "Exit codes: 0 done, 2 usage, 3 no such tensor, 4 output exists, 5 corrupt bundle, 6 I/O error,\n"
+		  "7 out of space or memory, 8 unsupported version, 70 bug.",
+	.options = options,
+	.min_args = 1,
+	.max_args = 1,
+};
+
+struct opts {
+	const char *output, *tensor;
+	unsigned nthreads;
+	bool force;
+};
+
+static bool set_option(void *ctx, int id, const char *arg)
+{
+	struct opts *o = ctx;
+
+	switch (id) {
+	case OPT_OUTPUT: o->output = arg; return true;
+	case OPT_TENSOR: o->tensor = arg; return true;
+	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
+	case OPT_FORCE: o->force = true; return true;
+	}
+	return false;
+}
+
+static bool is_folder(const char *path)
+{
+	size_t n = strlen(path);
+	struct stat st;
+
+	return (n > 0 && path[n - 1] == '/') || (stat(path, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
+/* A bundle of a single file gives that file: under the path itself, or inside it if that is a folder. */
+static enum uw_status open_sink(const struct opts *o, const struct uw_bundle *bundle, struct uw_sink **sink,
+				struct uw_error *err)
+{
+	enum uw_replace whole = o->force ? UW_REPLACE_WHOLE : UW_REPLACE_NEVER;
+	bool single = bundle->manifest.single || o->tensor != NULL;
+	enum uw_archive_kind kind;
+	enum uw_status status;
+	char *path;
+
+	if (o->tensor == NULL && uw_path_is_archive(o->output, &kind))
+		return uw_sink_open_archive(o->output, kind, whole, sink, err);
+	if (!single)
+		return uw_sink_open_folder(o->output, o->force ? UW_REPLACE_FILES : UW_REPLACE_NEVER, sink, err);
+	if (o->tensor != NULL || !is_folder(o->output))
+		return uw_sink_open_file(o->output, whole, sink, err);
+	path = malloc(strlen(o->output) + strlen(bundle->manifest.files[0].path) + 2);
+	if (path == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "output");
+	sprintf(path, "%s/%s", o->output, bundle->manifest.files[0].path);
+	status = uw_sink_open_file(path, whole, sink, err);
+	free(path);
+	return status;
+}
+
+static enum uw_status restore_tensor(struct uw_tool *tool, const struct opts *o, const struct uw_bundle *bundle,
+				     struct uw_sink *sink, struct uw_error *err)
+{
+	enum uw_status status = uw_sink_begin(sink, "tensor", UW_SIZE_UNKNOWN, false, err);
+
+	if (status == UW_OK)
+		status = uw_tensor_restore(bundle, o->tensor, &tool->job, sink, err);
+	return status == UW_OK ? uw_sink_end(sink, err) : status;
+}
+
+static int restore(struct uw_tool *tool, const struct opts *o, const struct uw_bundle *bundle, const char *path)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	const char *where = NULL;
+	struct uw_sink *sink = NULL;
+	uint64_t total = 0;
+	enum uw_status status = open_sink(o, bundle, &sink, &err);
+
+	if (status != UW_OK)
+		return uw_tool_failure(o->output, &err);
+	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++)
+		total += bundle->manifest.files[i].nbytes;
+	uw_progress_begin(&tool->progress, "decompress", o->tensor == NULL ? total : 0);
+	status = o->tensor != NULL ? restore_tensor(tool, o, bundle, sink, &err) :
+				     uw_model_restore(bundle, &tool->job, sink, &where, &err);
+	uw_progress_end(&tool->progress);
+	if (status == UW_OK) {
+		status = uw_sink_commit(sink, &err);
+		path = o->output;
+		where = NULL;
+	}
+	uw_sink_close(&sink);
+	if (status != UW_OK)
+		return uw_tool_failure(where != NULL ? where : path, &err);
+	uw_msg_info("%llu files, %llu bytes", (unsigned long long)bundle->manifest.nfiles, (unsigned long long)total);
+	return UW_EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+	struct opts o = { 0 };
+	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_bundle bundle;
+	struct uw_tool tool;
+	int code;
+
+	if (r.exit_code >= 0)
+		return r.exit_code;
+	if (o.output == NULL) {
+		uw_msg_error("where to? Give -o PATH");
+		return UW_EXIT_USAGE;
+	}
+	uw_tool_init(&tool, o.nthreads);
+	if (uw_bundle_open(r.args[0], &tool.ops, &bundle, &err) != UW_OK)
+		code = uw_tool_failure(r.args[0], &err);
+	else
+		code = restore(&tool, &o, &bundle, r.args[0]);
+	uw_bundle_close(&bundle);
+	return uw_tool_exit(code);
+}

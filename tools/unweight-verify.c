@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+#include "verify.h"
+
+enum { OPT_LEVEL, OPT_AGAINST, OPT_SUMS, OPT_THREADS, OPT_JSON, OPT_JUNIT };
+
+static const struct uw_option options[] = {
+	{ 'l', "level", "LEVEL", "structure, checksum or decode (the default)", OPT_LEVEL },
+	{ 0, "against", "PATH", "compare with this model, byte for byte: a file, folder, archive or bundle", OPT_AGAINST },
+	{ 0, "sha256sums", "FILE", "compare with a list of SHA-256 sums as sha256sum writes it", OPT_SUMS },
+	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
+	{ 0, "json", "FILE", "write a report; - is standard output", OPT_JSON },
+	{ 0, "junit", "FILE", "write a JUnit XML report, one test case a file", OPT_JUNIT },
+	{ 0 },
+};
+
+static const struct uw_cli cli = {
+	.name = "unweight-verify",
+	.synopsis = "BUNDLE [options]",
+	.summary = "Proves that a bundle is whole and bit-exact. BUNDLE is a folder, a tar of it, or one container.",
+	.epilog = "structure: manifest, indexes, sizes, no stray files. checksum: every stored byte as well. decode: everything is\n"
+		  "decoded, and each file has the SHA-256 of its source. --against names the first difference: tensor, row,\n"
+		  "column and both values.\n\n"
+		  "Exit codes: 0 good, 1 differs from what it was compared with, 2 usage, 3 the other model is not acceptable,\n"
+		  "5 corrupt bundle, 6 I/O error, 7 out of memory, 8 unsupported version, 70 bug.",
+	.options = options,
+	.min_args = 1,
+	.max_args = 1,
+};
+
+struct opts {
+	enum uw_verify_level level;
+	const char *against, *sums, *json, *junit;
+	unsigned nthreads;
+};
+
+static const char *const level_names[] = { "structure", "checksum", "decode" };
+
+static bool set_level(struct opts *o, const char *arg)
+{
+	for (int i = 0; i < 3; i++) {
+		if (strcmp(arg, level_names[i]) == 0) {
+			o->level = (enum uw_verify_level)i;
+			return true;
+		}
+	}
+	uw_msg_error("unknown level '%s': it is structure, checksum or decode", arg);
+	return false;
+}
+
+static bool set_option(void *ctx, int id, const char *arg)
+{
+	struct opts *o = ctx;
+
+	switch (id) {
+	case OPT_LEVEL: return set_level(o, arg);
+	case OPT_AGAINST: o->against = arg; return true;
+	case OPT_SUMS: o->sums = arg; return true;
+	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
+	case OPT_JSON: o->json = arg; return true;
+	case OPT_JUNIT: o->junit = arg; return true;
+	}
+	return false;
+}
+
+/* ---- what was found ---- */
+
+struct findings {
+	json_t *files; /* in order; each with "check", "path", "bytes", "status" and what was wrong */
+	const char *check;
+	uint64_t ngood, nbad;
+};
+
+static void take_verdict(void *ctx, const struct uw_verdict *verdict)
+{
+	struct findings *f = ctx;
+	const char *path = verdict->path != NULL ? verdict->path : "(bundle)";
+	bool bad = verdict->status != UW_OK, located = bad && verdict->err.file_off != UW_NO_OFFSET;
+	json_t *file;
+
+	if (bad)
+		uw_tool_failure(path, &verdict->err);
+	else
+		uw_msg_info("%s: %s: good", path, f->check);
+	f->ngood += !bad;
+	f->nbad += bad;
+	file = json_pack("{s:s, s:s, s:I, s:s, s:s?}", "check", f->check, "path", path, "bytes",
+			 (json_int_t)verdict->nbytes, "status", bad ? uw_status_text(verdict->status) : "good",
+			 "what", bad ? verdict->err.what : NULL);
+	if (file != NULL && located)
+		json_object_set_new(file, "offset", json_integer((json_int_t)verdict->err.file_off));
+	json_array_append_new(f->files, file);
+}
+
+static json_t *json_report(const struct opts *o, const char *path, const struct findings *f)
+{
+	return json_pack("{s:s, s:s, s:s, s:b, s:O}", "schema", "unweight-verify-1", "bundle", path, "level",
+			 level_names[o->level], "good", f->nbad == 0, "files", f->files);
+}
+
+static void print_xml(FILE *out, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		switch (c) {
+		case '<': fputs("&lt;", out); break;
+		case '>': fputs("&gt;", out); break;
+		case '&': fputs("&amp;", out); break;
+		case '"': fputs("&quot;", out); break;
+		default:
+			if (c < 0x20 || c == 0x7F) /* XML has no way to say these */
+				fprintf(out, "\\x%02x", c);
+			else
+				fputc(c, out);
+		}
+	}
+}
+
+static int print_junit(const void *ctx, FILE *out)
+{
+	const struct findings *f = ctx;
+	const json_t *file;
+	size_t i;
+
+	fprintf(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+	fprintf(out, "<testsuite name=\"unweight-verify\" tests=\"%llu\" failures=\"%llu\">\n",
+		(unsigned long long)(f->ngood + f->nbad), (unsigned long long)f->nbad);
+	json_array_foreach(f->files, i, file) {
+		const char *what = json_string_value(json_object_get(file, "what"));
+
+		fputs("  <testcase classname=\"", out);
+		print_xml(out, json_string_value(json_object_get(file, "check")));
+		fputs("\" name=\"", out);
+		print_xml(out, json_string_value(json_object_get(file, "path")));
+		if (what == NULL) {
+			fputs("\"/>\n", out);
+			continue;
+		}
+		fputs("\"><failure message=\"", out);
+		print_xml(out, json_string_value(json_object_get(file, "status")));
+		fputs("\">", out);
+		print_xml(out, what);
+		fputs("</failure></testcase>\n", out);
+	}
+	fputs("</testsuite>\n", out);
+	return ferror(out) ? -1 : 0;
+}
+
+/* ---- the checks ---- */
+
+static enum uw_status verify(struct uw_tool *tool, const struct opts *o, const struct uw_bundle *bundle,
+			     struct findings *f)
+{
+	uint64_t total = 0;
+	enum uw_status status;
+
+	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++)
+		total += bundle->manifest.files[i].nbytes;
+	f->check = level_names[o->level];
+	uw_progress_begin(&tool->progress, "verify", o->level == UW_VERIFY_DECODE ? total : 0);
+	status = uw_bundle_verify(bundle, o->level, &tool->job, take_verdict, f);
+	uw_progress_end(&tool->progress);
+	return status;
+}
+
+static enum uw_status compare(struct uw_tool *tool, const struct opts *o, const struct uw_bundle *bundle,
+			      struct findings *f)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_source *source = NULL;
+	struct uw_bundle other;
+	enum uw_status status = uw_source_open_path(o->against, &tool->ops, uw_tmp_dir(), &other, &source, &err);
+
+	f->check = "against";
+	if (status == UW_OK) {
+		uw_progress_begin(&tool->progress, "compare", 0);
+		status = uw_bundle_compare(bundle, source, &tool->job, take_verdict, f);
+		uw_progress_end(&tool->progress);
+	} else {
+		uw_tool_failure(o->against, &err);
+	}
+	uw_source_close(&source);
+	uw_bundle_close(&other);
+	return status;
+}
+
+/* A bundle that does not open is as bad as one that does not verify: one verdict on the whole. */
+static enum uw_status unopened(struct findings *f, const struct uw_error *err)
+{
+	struct uw_verdict verdict = { .status = err->status, .err = *err };
+
+	f->check = "open";
+	take_verdict(f, &verdict);
+	return err->status;
+}
+
+static enum uw_status all_checks(struct uw_tool *tool, const struct opts *o, const char *path, struct findings *f)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_bundle bundle;
+	enum uw_status worst = uw_bundle_open(path, &tool->ops, &bundle, &err), status = UW_OK;
+
+	if (worst != UW_OK) {
+		worst = unopened(f, &err);
+	} else {
+		worst = verify(tool, o, &bundle, f);
+		if (o->against != NULL && worst == UW_OK)
+			worst = compare(tool, o, &bundle, f);
+		if (o->sums != NULL && worst != UW_ERR_CANCELLED) {
+			f->check = "sha256sums";
+			status = uw_bundle_compare_sums(&bundle, o->sums, take_verdict, f);
+			worst = worst == UW_OK ? status : worst;
+		}
+	}
+	uw_bundle_close(&bundle);
+	return worst;
+}
+
+static int run(const struct opts *o, const char *path)
+{
+	struct findings f = { .files = json_array() };
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_tool tool;
+	int code;
+
+	uw_tool_init(&tool, o->nthreads);
+	code = uw_exit_of_status(all_checks(&tool, o, path, &f));
+	uw_msg_info("%llu good, %llu bad", (unsigned long long)f.ngood, (unsigned long long)f.nbad);
+	if (o->json != NULL && uw_write_json(o->json, json_report(o, path, &f), &err) != UW_OK)
+		code = uw_tool_failure(o->json, &err);
+	if (o->junit != NULL && uw_write_text(o->junit, print_junit, &f, &err) != UW_OK)
+		code = uw_tool_failure(o->junit, &err);
+	json_decref(f.files);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct opts o = { .level = UW_VERIFY_DECODE };
+	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
+
+	if (r.exit_code >= 0)
+		return r.exit_code;
+	return uw_tool_exit(run(&o, r.args[0]));
+}
