@@ -10,7 +10,7 @@
 #include "report_assets.h"
 #include "scan_html.h"
 
-void uw_page_text(struct uw_page *page, const char *text, size_t nbytes)
+static void put_text(struct uw_page *page, const char *text, size_t nbytes, const char *breaks)
 {
 	char *printable = uw_scan_printable(text, nbytes);
 
@@ -27,8 +27,20 @@ void uw_page_text(struct uw_page *page, const char *text, size_t nbytes)
 		case '\'': fputs("&#39;", page->f); break;
 		default: fputc(*p, page->f);
 		}
+		if (strchr(breaks, *p) != NULL)
+			fputs("<wbr>", page->f);
 	}
 	free(printable);
+}
+
+void uw_page_text(struct uw_page *page, const char *text, size_t nbytes)
+{
+	put_text(page, text, nbytes, "");
+}
+
+void uw_page_name(struct uw_page *page, const char *name, size_t nbytes)
+{
+	put_text(page, name, nbytes, "._/");
 }
 
 void uw_page_size(struct uw_page *page, uint64_t nbytes)

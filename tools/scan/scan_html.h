@@ -40,6 +40,8 @@ static inline const struct uw_scan_tensor *uw_page_tensor(const struct uw_page *
 
 /* Text of a page or attribute: unprintable bytes as \xNN, < > & " ' as entities. */
 void uw_page_text(struct uw_page *page, const char *text, size_t nbytes);
+/* The same, may be broken into lines at . _ and /. */
+void uw_page_name(struct uw_page *page, const char *name, size_t nbytes);
 void uw_page_size(struct uw_page *page, uint64_t nbytes);
 /* "2<sup>-7</sup>"; exponents 0 and 255 in words. */
 void uw_page_exponent(struct uw_page *page, int exponent);

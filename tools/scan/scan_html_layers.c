@@ -225,7 +225,7 @@ static void outside(struct uw_page *page)
 		}
 		fputs(shown++ == 0 ? "<p class=\"note\">Outside the layers: " : "; ", page->f);
 		fputs("<code>", page->f);
-		uw_page_text(page, t->extent.name, t->extent.name_nbytes);
+		uw_page_name(page, t->extent.name, t->extent.name_nbytes);
 		fprintf(page->f, "</code> %.2f bits", page->rows[row].stats.entropy);
 	}
 	if (left != 0)

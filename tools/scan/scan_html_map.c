@@ -198,7 +198,7 @@ static void row_label(struct uw_page *page, uint64_t row)
 	const char *name = t->extent.name, *end = name + t->extent.name_nbytes;
 
 	if (r->role != UW_ROLE_OTHER) {
-		fprintf(page->f, "%s <b>%d</b>", uw_scan_role_name(r->role), r->layer);
+		fprintf(page->f, "<em>%s</em><b>%d</b>", uw_scan_role_name(r->role), r->layer);
 		return;
 	}
 	if (end - name > 7 && memcmp(end - 7, ".weight", 7) == 0)
@@ -209,9 +209,11 @@ static void row_label(struct uw_page *page, uint64_t row)
 			break;
 		}
 	}
+	fputs("<em>", page->f);
 	uw_page_text(page, name, (size_t)(end - name));
+	fputs("</em>", page->f);
 	if (r->layer >= 0)
-		fprintf(page->f, " <b>%d</b>", r->layer);
+		fprintf(page->f, "<b>%d</b>", r->layer);
 }
 
 /* A label in the middle of `nlines` lines from `line` on, unless the one above is too near. */
@@ -244,7 +246,7 @@ static void labels(struct uw_page *page, unsigned line_px)
 			}
 		}
 		if (page->nrows > LABELLED && label_begin(page, line, (double)run->nlines, line_px, &free_from))
-			fprintf(page->f, "%s <b>&times;%" PRIu64 "</b></span>", uw_scan_role_name(page->rows[run->first].role), run->n);
+			fprintf(page->f, "<em>%s</em><b>&times;%" PRIu64 "</b></span>", uw_scan_role_name(page->rows[run->first].role), run->n);
 		line += (double)run->nlines;
 	}
 	fputs("</div>\n", page->f);
@@ -252,7 +254,7 @@ static void labels(struct uw_page *page, unsigned line_px)
 
 static void axis(struct uw_page *page)
 {
-	int step = page->ncolumns > 160 ? 16 : page->ncolumns > 72 ? 8 : page->ncolumns > 24 ? 4 : 2, last = -100;
+	int step = page->ncolumns > 160 ? 16 : page->ncolumns > 72 ? 8 : page->ncolumns > 36 ? 4 : 2, last = -100;
 
 	fputs("<div class=\"mapaxis\">", page->f);
 	for (int c = 0; c < page->ncolumns; c++) {

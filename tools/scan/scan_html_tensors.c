@@ -65,7 +65,7 @@ static void row(struct uw_page *page, const struct uw_scan_tensor *t, double mos
 	const char *name = uw_scan_label(t, &n);
 
 	fputs("<tr><th scope=\"row\">", page->f);
-	uw_page_text(page, name, n);
+	uw_page_name(page, name, n);
 	fprintf(page->f, "</th><td>%s</td><td class=\"w\">", dtype_name(t));
 	uw_scan_print_shape(page->f, &t->extent, "&times;");
 	fprintf(page->f, "</td><td class=\"n size\" style=\"--part:%.2f%%\">", 100 * (double)t->extent.src_nbytes / most);

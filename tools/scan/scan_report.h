@@ -17,7 +17,7 @@ struct uw_scan_tensor {
 	struct uw_extent extent;   /* name, dtype, dims, src_nbytes, order; owned by the report */
 	uint64_t counts[256];      /* exponents; BF16 tensors only, else all 0 */
 	struct {
-		uint64_t nbytes;         /* payload bytes it gets, alignment padding in front included */
+		uint64_t nbytes;         /* stored bytes of its groups; alignment padding counts for its file */
 		uint64_t nescapes;       /* patches */
 		uint64_t ntables;        /* over all groups */
 		uint64_t groups[4];      /* number of groups by coding RAW, ZSTD, H, P4 */
