@@ -77,12 +77,24 @@ static enum uw_status bad_group(const struct input *in, uint64_t group, uint32_t
 
 /* ---- header and trailer ---- */
 
+/* Another major version may mean anything by what follows it; but if the hash is right once ours is put in its place,
+ * this is a header of ours with its version damaged. */
+static enum uw_status bad_version(const struct input *in, const uint8_t *header)
+{
+	uint8_t ours[UW_HEADER_NBYTES];
+
+	memcpy(ours, header, sizeof(ours));
+	uw_store_le16(ours + HEADER_MAJOR, VERSION_MAJOR);
+	if (hash_matches(ours, HEADER_HASH, ours + HEADER_HASH))
+		return uw_fail(in->err, UW_ERR_CHECKSUM, HEADER_MAJOR, "header: wrong hash");
+	return uw_fail(in->err, UW_ERR_VERSION, HEADER_MAJOR, "container of major version %u, we know %u",
+		       (unsigned)uw_load_le16(header + HEADER_MAJOR), VERSION_MAJOR);
+}
+
 static enum uw_status check_header_fields(const struct input *in, const uint8_t *header)
 {
-	/* The version comes first: another major version may mean anything by what follows it. */
 	if (uw_load_le16(header + HEADER_MAJOR) != VERSION_MAJOR)
-		return uw_fail(in->err, UW_ERR_VERSION, HEADER_MAJOR, "container of major version %u, we know %u",
-			       (unsigned)uw_load_le16(header + HEADER_MAJOR), VERSION_MAJOR);
+		return bad_version(in, header);
 	if (!hash_matches(header, HEADER_HASH, header + HEADER_HASH))
 		return uw_fail(in->err, UW_ERR_CHECKSUM, HEADER_HASH, "header: wrong hash");
 	if (uw_load_le64(header + HEADER_INCOMPAT) != 0)

@@ -65,7 +65,7 @@ static void split_tiled_c(const uint16_t *weights, size_t ld, uint8_t *s, uint8_
 	}
 }
 
-static void merge_tiled_c(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *e)
+static void merge_tiled_c(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *e, enum uw_store store)
 {
 	for (uint32_t step = 0; step < 4; step++) {
 		for (uint32_t lane = 0; lane < UW_LANES; lane++) {
@@ -93,7 +93,7 @@ static void split_linear_c(const uint16_t *weights, size_t ld, uint8_t *s, uint8
 	}
 }
 
-static void merge_linear_c(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *e)
+static void merge_linear_c(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *e, enum uw_store store)
 {
 	for (uint32_t step = 0; step < 4; step++) {
 		for (uint32_t lane = 0; lane < UW_LANES; lane++) {
@@ -176,20 +176,20 @@ static void huff_encode_c(const uint8_t *sym, uint32_t ntiles, const struct uw_h
  * Eight symbols per refill: 7 + 8 * 7 bits fit 64. Four lanes side by side hide each other's table look-ups.
  * Positions advance by at most 7 * 32 * ntiles bits whatever the data, and the output address does not depend on it.
  */
-static bool huff_decode_c(const uint8_t *src, const uint32_t start[UW_LANES + 1], uint32_t shift, uint32_t ntiles,
-			  const struct uw_huff_entry table[128], uint8_t *out)
+static void huff_decode_chunk(struct uw_huff_chunk *chunk, uint32_t ntiles, const struct uw_huff_entry table[128])
 {
-	bool good = true;
+	const uint32_t *start = chunk->start;
 
+	chunk->good = true;
 	for (uint32_t lane = 0; lane < UW_LANES; lane += 4) {
 		uint32_t pos[4] = { start[lane], start[lane + 1], start[lane + 2], start[lane + 3] };
 
 		for (uint32_t turn = 0; turn < 4 * ntiles; turn++) {
-			uint8_t *o = out + 256 * turn + 8 * lane;
+			uint8_t *o = chunk->out + 256 * turn + 8 * lane;
 			uint64_t window[4];
 
 			for (unsigned k = 0; k < 4; k++)
-				window[k] = uw_load_le64(src + pos[k] / 8) >> pos[k] % 8;
+				window[k] = uw_load_le64(chunk->src + pos[k] / 8) >> pos[k] % 8;
 			for (unsigned i = 0; i < 8; i++) {
 				for (unsigned k = 0; k < 4; k++) {
 					struct uw_huff_entry entry = table[window[k] & 127];
@@ -200,10 +200,19 @@ static bool huff_decode_c(const uint8_t *src, const uint32_t start[UW_LANES + 1]
 				}
 			}
 		}
-		for (unsigned k = 0; k < 4; k++)
-			good &= pos[k] <= start[lane + k + 1] && start[lane + k + 1] - pos[k] < 1u << shift;
+		for (unsigned k = 0; k < 4; k++) {
+			uint32_t end = start[lane + k + 1];
+
+			chunk->good &= pos[k] <= end && end - pos[k] < 1u << chunk->shift;
+		}
 	}
-	return good;
+}
+
+static void huff_decode_c(struct uw_huff_chunk *chunks, uint32_t n, uint32_t ntiles,
+			  const struct uw_huff_entry table[128])
+{
+	for (uint32_t c = 0; c < n; c++)
+		huff_decode_chunk(&chunks[c], ntiles, table);
 }
 
 /* Where the symbol of weight i of a fragment goes in its nibble word: pair index and low exponent bit. */
@@ -241,21 +250,25 @@ static void p4_exponents(const uint8_t *nib, const uint8_t pairs[UW_PAIRS], uint
 }
 
 static void p4_decode_tiled_c(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *nib,
-			      const uint8_t pairs[UW_PAIRS])
+			      const uint8_t pairs[UW_PAIRS], enum uw_store store)
 {
 	uint8_t e[UW_TILE_WEIGHTS];
 
 	p4_exponents(nib, pairs, e);
-	merge_tiled_c(weights, ld, s, e);
+	merge_tiled_c(weights, ld, s, e, store);
 }
 
 static void p4_decode_linear_c(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *nib,
-			       const uint8_t pairs[UW_PAIRS])
+			       const uint8_t pairs[UW_PAIRS], enum uw_store store)
 {
 	uint8_t e[UW_TILE_WEIGHTS];
 
 	p4_exponents(nib, pairs, e);
-	merge_linear_c(weights, ld, s, e);
+	merge_linear_c(weights, ld, s, e, store);
+}
+
+static void fence_c(void)
+{
 }
 
 void uw_cpu_ops_init_c(struct uw_cpu_ops *ops)
@@ -270,5 +283,6 @@ void uw_cpu_ops_init_c(struct uw_cpu_ops *ops)
 		.huff_decode = huff_decode_c,
 		.p4_pack = p4_pack_c,
 		.p4_decode = { NULL, p4_decode_linear_c, p4_decode_tiled_c },
+		.fence = fence_c,
 	};
 }

@@ -42,6 +42,19 @@ static inline void uw_tile_walk_start(struct uw_tile_walk *walk, const struct uw
 	};
 }
 
+/* Moves the walk to tile t of the group. */
+static inline void uw_tile_walk_seek(struct uw_tile_walk *walk, uint64_t t)
+{
+	uint64_t cols = (walk->shape->ncols + UW_TILE_COLS - 1) / UW_TILE_COLS;
+	uint64_t block = t / (4 * cols), rest = t % (4 * cols); /* all row blocks but the last one have four tile rows */
+	uint64_t high = walk->tile_rows - 4 * block < 4 ? walk->tile_rows - 4 * block : 4;
+
+	walk->linear_off = t * UW_TILE_WEIGHTS;
+	walk->row_block = 4 * block;
+	walk->tile_col = rest / high;
+	walk->in_block = rest % high;
+}
+
 static inline struct uw_tile uw_tile_linear(struct uw_tile_walk *walk)
 {
 	uint64_t left = walk->shape->nweights - walk->linear_off;

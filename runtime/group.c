@@ -189,7 +189,7 @@ static enum uw_status decode_codec(const struct uw_cpu_ops *ops, const struct uw
 	status = uw_coded_open(&shape, (enum uw_coding)group->coding, group->ntables, group->npatches, stored,
 			       (size_t)group->nbytes, &coded, &inner);
 	if (status == UW_OK)
-		status = uw_coded_decode(ops, &coded, (uint16_t *)(void *)dst, &inner);
+		status = uw_coded_decode(ops, &coded, UW_STORE_CACHED, (uint16_t *)(void *)dst, &inner);
 	if (status != UW_OK)
 		return uw_fail(err, status, group->off + (inner.file_off == UW_NO_OFFSET ? 0 : inner.file_off), "%s",
 			       inner.what);

@@ -248,7 +248,7 @@ static void test_every_value_at_every_position(void **state)
 			for (unsigned p = 0; p < 1024; p++)
 				weights[p] = (uint16_t)(n + 3 * p);
 			ops.split[order](weights, 64, s, e);
-			ops.merge[order](back, 64, s, e);
+			ops.merge[order](back, 64, s, e, UW_STORE_CACHED);
 			assert_same(back, weights, 1024 * sizeof(*back));
 		}
 	}
@@ -268,7 +268,7 @@ static void test_merge_keeps_neighbours(void **state)
 	fill(weights, n, random_bits);
 	ops.split[UW_ORDER_TILED](weights, ld, s, e);
 	memset(back, 0x5A, n * sizeof(*back));
-	ops.merge[UW_ORDER_TILED](back, ld, s, e);
+	ops.merge[UW_ORDER_TILED](back, ld, s, e, UW_STORE_CACHED);
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(back[i], i % ld < 64 ? weights[i] : 0x5A5A);
 	free(weights);
@@ -326,8 +326,8 @@ static void test_p4_is_spec(void **state)
 			assert_int_equal(uw_load_le32(nib + 16 * (p / 8 % 32) + 4 * (p / 256)), word);
 		}
 		for (unsigned order = UW_ORDER_LINEAR; order <= UW_ORDER_TILED; order++) {
-			ops.merge[order](want, 64, s, e);
-			ops.p4_decode[order](got, 64, s, nib, pairs);
+			ops.merge[order](want, 64, s, e, UW_STORE_CACHED);
+			ops.p4_decode[order](got, 64, s, nib, pairs, UW_STORE_CACHED);
 			assert_same(got, want, 1024 * sizeof(*got));
 		}
 	}
@@ -394,6 +394,16 @@ static unsigned random_symbol(const uint8_t lens[UW_SYMBOLS])
 	}
 }
 
+static bool huff_decode_one(const uint8_t *src, const uint32_t start[UW_LANES + 1], uint32_t shift, uint32_t ntiles,
+			    const struct uw_huff_entry table[128], uint8_t *out)
+{
+	struct uw_huff_chunk chunk = { .src = src, .shift = shift, .out = out };
+
+	memcpy(chunk.start, start, sizeof(chunk.start));
+	ops.huff_decode(&chunk, 1, ntiles, table);
+	return chunk.good;
+}
+
 static void check_decode(const uint8_t *bits, const uint32_t start[UW_LANES + 1], uint32_t shift, uint32_t ntiles,
 			 const struct uw_huff_entry table[128], const uint8_t *sym)
 {
@@ -403,16 +413,16 @@ static void check_decode(const uint8_t *bits, const uint32_t start[UW_LANES + 1]
 
 	for (size_t i = 0; i < nreadable; i++)
 		src[i] = i < nbytes ? bits[i] : (uint8_t)rng();
-	assert_true(ops.huff_decode(src, start, shift, ntiles, table, out));
+	assert_true(huff_decode_one(src, start, shift, ntiles, table, out));
 	assert_same(out, sym, 1024 * ntiles);
 
 	memcpy(wrong, start, sizeof(wrong));
 	wrong[UW_LANES] -= 1u << shift; /* ends too early */
-	assert_false(ops.huff_decode(src, wrong, shift, ntiles, table, out));
+	assert_false(huff_decode_one(src, wrong, shift, ntiles, table, out));
 	wrong[UW_LANES] += 2u << shift; /* ends too late */
 	src = realloc(src, wrong[UW_LANES] / 8 + DECODE_SLACK);
 	assert_non_null(src);
-	assert_false(ops.huff_decode(src, wrong, shift, ntiles, table, out));
+	assert_false(huff_decode_one(src, wrong, shift, ntiles, table, out));
 	free(src);
 	free(out);
 }
@@ -482,7 +492,7 @@ static void test_decode_stays_inside_its_slack(void **state)
 			memset(src, 0xFF, nreadable);
 			for (unsigned k = 0; k <= UW_LANES; k++)
 				start[k] = at;
-			assert_false(ops.huff_decode(src, start, 3, ntiles, table, out));
+			assert_false(huff_decode_one(src, start, 3, ntiles, table, out));
 			free(src);
 			free(out);
 		}
@@ -548,7 +558,7 @@ static void check_decoded(const struct stored *g, const uint16_t *weights)
 	assert_int_equal(uw_coded_open(&g->shape, g->coding, g->ntables, g->npatches, g->bytes, g->nbytes, &coded, NULL),
 			 UW_OK);
 	memset(back, 0xA5, nbytes);
-	assert_int_equal(uw_coded_decode(&ops, &coded, back, NULL), UW_OK);
+	assert_int_equal(uw_coded_decode(&ops, &coded, UW_STORE_CACHED, back, NULL), UW_OK);
 	assert_same(back, weights, nbytes);
 	free(back);
 }
@@ -673,7 +683,7 @@ static uint16_t one_weight_through(const struct uw_shape *shape, enum uw_coding 
 	assert_int_equal(uw_codec_encoded_nbytes(shape, &plan, coding), nbytes);
 	assert_int_equal(uw_codec_encode(&ops, shape, &plan, coding, scratch, stored, nbytes), UW_OK);
 	assert_int_equal(uw_coded_open(shape, coding, plan.ntables, 0, stored, nbytes, &coded, NULL), UW_OK);
-	assert_int_equal(uw_coded_decode(&ops, &coded, &back, NULL), UW_OK);
+	assert_int_equal(uw_coded_decode(&ops, &coded, UW_STORE_CACHED, &back, NULL), UW_OK);
 	return back;
 }
 
@@ -856,26 +866,29 @@ static void test_size_of_a_gaussian_group(void **state)
 
 enum { WRONG_H_LINEAR, WRONG_P4_LINEAR, WRONG_H_TILED, WRONG_P4_TILED, NWRONG };
 
-/* Two chunks of two tables with some patches in each, partial tiles at the end. */
+/* Three chunks, the last one with a table of its own; patches in each; partial tiles at the end. */
 static void make_group(enum uw_order order, struct stored *h, struct stored *p4)
 {
 	static struct uw_plan plan;
-	struct uw_shape shape = order == UW_ORDER_LINEAR ? shape_of(order, 1, UW_CHUNK_WEIGHTS + 1100) :
-							   shape_of(order, 60, 129);
+	struct uw_shape shape = order == UW_ORDER_LINEAR ? shape_of(order, 1, 2 * UW_CHUNK_WEIGHTS + 1100) :
+							   shape_of(order, 60, 257);
 	uint16_t *weights = need((size_t)shape.nweights * sizeof(*weights));
 	void *scratch = need_scratch(&shape);
 
 	for (uint32_t i = 0; i < shape.nweights; i++) {
-		bool second = order == UW_ORDER_LINEAR ? i >= UW_CHUNK_WEIGHTS : i % 129 == 128;
+		bool last = order == UW_ORDER_LINEAR ? i >= 2 * UW_CHUNK_WEIGHTS : i % 257 == 256;
 
-		weights[i] = second ? bf16(200 + rng() % 16) : fibonacci(i);
-		if (i % 1291 == 700 || i % (31 * 129) == 6 * 129 - 1)
+		weights[i] = last ? bf16(200 + rng() % 16) : fibonacci(i);
+		if (i % 1291 == 700 || i % (31 * 257) == 6 * 257 - 1)
 			weights[i] = bf16(240);
 	}
 	assert_int_equal(uw_codec_plan(&ops, &shape, weights, scratch, &plan), UW_OK);
 	assert_int_equal(plan.ntables, 2);
-	assert_int_equal(uw_chunk_word_unpack(plan.chunk_words[1]).table, 1);
-	assert_in_range(uw_chunk_word_unpack(plan.chunk_words[1]).patch_start, 2, plan.nescapes - 1);
+	assert_int_equal(uw_chunk_word_unpack(plan.chunk_words[0]).table, 0);
+	assert_int_equal(uw_chunk_word_unpack(plan.chunk_words[1]).table, 0);
+	assert_int_equal(uw_chunk_word_unpack(plan.chunk_words[2]).table, 1);
+	assert_in_range(uw_chunk_word_unpack(plan.chunk_words[1]).patch_start, 2, plan.nescapes - 2);
+	assert_in_range(uw_chunk_word_unpack(plan.chunk_words[2]).patch_start, 4, plan.nescapes - 1);
 	*h = encode(&shape, &plan, UW_CODING_H, scratch);
 	*p4 = encode(&shape, &plan, UW_CODING_P4, scratch);
 	check_decoded(h, weights);
@@ -908,9 +921,35 @@ static struct uw_chunk_word word_of(const struct stored *g, uint64_t c)
 	return uw_chunk_word_unpack(uw_load_le64(g->bytes + g->ntables * UW_TABLE_NBYTES + 8 * c));
 }
 
+static void set_word(struct stored *g, uint64_t c, struct uw_chunk_word word)
+{
+	uw_store_le64(g->bytes + g->ntables * UW_TABLE_NBYTES + 8 * c, uw_chunk_word_pack(word));
+}
+
 static size_t head_nbytes(const struct stored *g)
 {
 	return (size_t)uw_head_nbytes(&g->shape, g->ntables, g->npatches);
+}
+
+/* Where the stream of chunk c begins; behind the last one, where E ends. */
+static size_t stream_off(const struct stored *g, uint64_t c)
+{
+	if (c == g->shape.nchunks)
+		return g->nbytes - (size_t)g->shape.ntiles * UW_TILE_WEIGHTS;
+	return head_nbytes(g) + (size_t)word_of(g, c).stream_start * UW_STREAM_UNIT;
+}
+
+/* A copy with `nzeros` zero bytes put in at `off`. */
+static struct stored grown(const struct stored *g, size_t off, size_t nzeros)
+{
+	struct stored copy = *g;
+
+	copy.nbytes += nzeros;
+	copy.bytes = need(copy.nbytes);
+	memcpy(copy.bytes, g->bytes, off);
+	memset(copy.bytes + off, 0, nzeros);
+	memcpy(copy.bytes + off + nzeros, g->bytes + off, g->nbytes - off);
+	return copy;
 }
 
 /* Opens and decodes whatever is there. A group that decodes has to transcode, and to the same weights. */
@@ -934,7 +973,7 @@ static enum uw_status try_group(const struct stored *g)
 	p4.coding = UW_CODING_P4;
 	p4.nbytes = (size_t)uw_coded_p4_nbytes(&coded);
 	p4.bytes = need(p4.nbytes);
-	status = uw_coded_decode(&ops, &coded, weights, &err);
+	status = uw_coded_decode(&ops, &coded, UW_STORE_CACHED, weights, &err);
 	if (g->coding == UW_CODING_H)
 		assert_int_equal(uw_coded_to_p4(&ops, &coded, p4.bytes, p4.nbytes, &err), status);
 	else
@@ -942,7 +981,7 @@ static enum uw_status try_group(const struct stored *g)
 	if (status == UW_OK) {
 		assert_int_equal(uw_coded_open(&p4.shape, UW_CODING_P4, p4.ntables, p4.npatches, p4.bytes, p4.nbytes,
 					       &coded, &err), UW_OK);
-		assert_int_equal(uw_coded_decode(&ops, &coded, again, &err), UW_OK);
+		assert_int_equal(uw_coded_decode(&ops, &coded, UW_STORE_CACHED, again, &err), UW_OK);
 		assert_same(again, weights, nbytes);
 	} else {
 		assert_int_equal(err.status, status);
@@ -978,10 +1017,8 @@ static void test_every_bit_of_the_headers(void **state)
 		for (size_t bit = 0; bit < 8 * head; bit++)
 			(void)try_flipped(g, bit / 8, 1u << bit % 8);
 		for (uint64_t c = 0; g->coding == UW_CODING_H && c < g->shape.nchunks; c++) {
-			size_t lanes = head + 4 * (size_t)word_of(g, c).stream_start;
-
 			for (size_t bit = 0; bit < 8 * UW_LANE_HEADER_NBYTES; bit++)
-				assert_int_equal(try_flipped(g, lanes + bit / 8, 1u << bit % 8), UW_ERR_BITS);
+				assert_int_equal(try_flipped(g, stream_off(g, c) + bit / 8, 1u << bit % 8), UW_ERR_BITS);
 		}
 		assert_int_equal(try_group(g), UW_OK);
 	}
@@ -993,15 +1030,16 @@ static void test_random_damage(void **state)
 
 	for (unsigned round = 0; round < 600; round++) {
 		const struct stored *g = &groups[round % NWRONG];
-		uint8_t *whole = need(g->nbytes);
+		struct stored copy = grown(g, 0, 0);
 		unsigned nbytes = 1 + rng() % 8;
 
-		memcpy(whole, g->bytes, g->nbytes);
-		for (unsigned n = 0; n < nbytes; n++)
-			g->bytes[rng() % (round % 3 == 0 ? head_nbytes(g) + 64 : g->nbytes)] ^= (uint8_t)rng();
-		(void)try_group(g);
-		memcpy(g->bytes, whole, g->nbytes);
-		free(whole);
+		for (unsigned n = 0; n < nbytes; n++) {
+			size_t off = rng() % (round % 3 == 0 ? head_nbytes(g) + 64 : g->nbytes);
+
+			copy.bytes[off] ^= (uint8_t)rng();
+		}
+		(void)try_group(&copy);
+		free(copy.bytes);
 	}
 }
 
@@ -1062,73 +1100,139 @@ static void test_wrong_counts_and_shapes(void **state)
 	}
 }
 
-/* Stored bytes that are noise behind good tables and words: the decoder meets every window and every lane header. */
-static void test_noise_behind_a_good_head(void **state)
+/* Lanes that are noise behind good words and lane headers: the decoder meets every window. */
+static void test_noise_in_the_lanes(void **state)
 {
 	const struct stored *groups = *state;
 
 	for (unsigned round = 0; round < 100; round++) {
 		const struct stored *g = &groups[round % 2 ? WRONG_H_LINEAR : WRONG_H_TILED];
-		struct stored noise = *g;
-		size_t head = head_nbytes(g);
+		struct stored copy = grown(g, 0, 0);
 
-		noise.bytes = need(g->nbytes);
-		memcpy(noise.bytes, g->bytes, g->nbytes);
 		for (uint64_t c = 0; c < g->shape.nchunks; c++) {
-			size_t from = head + 4 * (size_t)word_of(g, c).stream_start;
-			size_t to = c + 1 < g->shape.nchunks ? head + 4 * (size_t)word_of(g, c + 1).stream_start :
-							       g->nbytes - (size_t)g->shape.ntiles * 1024 - 68;
+			size_t from = stream_off(g, c) + UW_LANE_HEADER_NBYTES;
+			size_t to = stream_off(g, c + 1) - (c + 1 < g->shape.nchunks ? 4 : 68); /* keep the padding */
 
-			for (size_t i = from + UW_LANE_HEADER_NBYTES; i + 4 < to; i++)
-				noise.bytes[i] = (uint8_t)(round < 2 ? 0xFF : rng());
+			for (size_t i = from; i < to; i++)
+				copy.bytes[i] = (uint8_t)(round < 2 ? 0xFF : rng());
 		}
-		assert_int_equal(try_group(&noise), UW_ERR_BITS);
-		free(noise.bytes);
+		assert_int_equal(try_group(&copy), UW_ERR_BITS);
+		free(copy.bytes);
 	}
 }
 
-/* Each condition that sections 6.1 to 6.5 call corrupt. Words are at `w0`, `w1`, the first patches at `p0`, `p1`. */
+/* Zero bytes behind a stream, and all that follows moved on: streams leave no gaps. */
+static void test_gaps_between_streams(void **state)
+{
+	const struct stored *groups = *state;
+
+	for (unsigned n = WRONG_H_LINEAR; n <= WRONG_H_TILED; n += WRONG_H_TILED - WRONG_H_LINEAR) {
+		for (uint64_t c = 1; c <= groups[n].shape.nchunks; c++) {
+			struct stored copy = grown(&groups[n], stream_off(&groups[n], c), 64);
+
+			for (uint64_t next = c; next < copy.shape.nchunks; next++) {
+				struct uw_chunk_word word = word_of(&copy, next);
+
+				word.stream_start += 64 / UW_STREAM_UNIT;
+				set_word(&copy, next, word);
+			}
+			assert_int_equal(try_group(&copy), UW_ERR_BITS);
+			free(copy.bytes);
+		}
+	}
+}
+
+/* Chunk c claims lanes of that size, and the next chunk to begin where they end: beyond E, beyond the group. */
+static void check_long_lanes(const struct stored *g, uint64_t c, uint32_t base, uint32_t shift)
+{
+	struct stored copy = grown(g, 0, 0);
+	struct uw_chunk_word word = word_of(g, c);
+	uint32_t nbits = 8 * UW_LANE_HEADER_NBYTES, end;
+
+	word.base = base;
+	word.shift = shift;
+	set_word(&copy, c, word);
+	for (unsigned k = 0; k < UW_LANES; k++)
+		nbits += (base + g->bytes[stream_off(g, c) + k]) << shift;
+	end = word.stream_start + (nbits + 31) / 32;
+	while (++c < g->shape.nchunks) {
+		word = word_of(g, c);
+		word.stream_start = end++;
+		set_word(&copy, c, word);
+	}
+	assert_int_equal(try_group(&copy), UW_ERR_BITS);
+	free(copy.bytes);
+}
+
+static void test_streams_beyond_the_group(void **state)
+{
+	const struct stored *groups = *state;
+
+	for (unsigned n = WRONG_H_LINEAR; n <= WRONG_H_TILED; n += WRONG_H_TILED - WRONG_H_LINEAR) {
+		for (uint64_t c = 0; c < groups[n].shape.nchunks; c++) {
+			for (uint32_t shift = 0; shift <= UW_MAX_SHIFT; shift++) {
+				for (uint32_t base = 1023; base <= 2047; base += 128)
+					check_long_lanes(&groups[n], c, base, shift);
+			}
+		}
+	}
+}
+
+/* Each condition that sections 6.1 to 6.5 call corrupt. Words are at w0 .. w2, patches at p0, p1 .. last. */
 static void check_rules(const struct stored *g)
 {
-	size_t w0 = 2 * UW_TABLE_NBYTES, w1 = w0 + 8, p0 = w1 + 8, p1 = p0 + 4;
+	size_t w0 = 2 * UW_TABLE_NBYTES, w1 = w0 + 8, w2 = w1 + 8;
+	size_t p0 = w2 + 8, p1 = p0 + 4, last = p0 + 4 * (size_t)(g->npatches - 1);
 	bool h = g->coding == UW_CODING_H;
+	struct uw_chunk_word word1 = word_of(g, 1);
 	uint64_t patch0 = uw_load_le32(g->bytes + p0), patch1 = uw_load_le32(g->bytes + p1);
-	struct uw_chunk_word word = word_of(g, 1);
-	size_t last = p0 + 4 * (size_t)(g->npatches - 1);
-	uint64_t limit = (g->shape.ntiles - UW_CHUNK_TILES) * UW_TILE_WEIGHTS;
+	uint64_t place = uw_load_le32(g->bytes + last) >> 16;
+	uint64_t limit = (g->shape.ntiles - 2 * UW_CHUNK_TILES) * UW_TILE_WEIGHTS;
 	const struct {
 		size_t off;
 		uint64_t flip;
 		enum uw_status status;
 	} rules[] = {
-		{ 0, g->bytes[0] ^ 0x80u, UW_ERR_TABLE },             /* palette */
+		/* palettes below 128 */
+		{ 0, g->bytes[0] ^ 0x80u, UW_ERR_TABLE },
 		{ UW_TABLE_NBYTES + 7, 0x80, UW_ERR_TABLE },
-		{ 8, 0x01, UW_ERR_TABLE },                            /* code lengths; P4 has none */
+		/* H: complete code lengths; P4: none */
+		{ 8, 0x01, UW_ERR_TABLE },
 		{ UW_TABLE_NBYTES + 15, 0x80, UW_ERR_TABLE },
-		{ w0 + 7, 0x10, UW_ERR_LAYOUT },                      /* reserved bits */
+		/* reserved bits */
+		{ w0 + 7, 0x10, UW_ERR_LAYOUT },
 		{ w1 + 7, 0x80, UW_ERR_LAYOUT },
-		{ w0 + 7, 0x08, UW_ERR_LAYOUT },                      /* shift 4 */
-		{ w1, UINT64_C(3) << 53, UW_ERR_LAYOUT },             /* table 2 of 2 */
-		{ w0, UINT64_C(1) << 22, UW_ERR_LAYOUT },             /* chunk 0 has patches from 1 on */
-		{ w1, UINT64_C(1) << 41, UW_ERR_LAYOUT },             /* more patches than there are */
-		{ w0, 1, UW_ERR_LAYOUT },                             /* chunk 0 starts at 1 */
-		{ w1, h ? word.stream_start : 1, UW_ERR_LAYOUT },     /* chunk 1 starts at 0; P4 has no starts */
-		{ w1, UINT64_C(1) << 42, h ? UW_ERR_BITS : UW_ERR_LAYOUT },       /* base */
-		{ w0, UINT64_C(1) << 57, h ? UW_ERR_BITS : UW_ERR_LAYOUT },       /* shift */
-		{ w1, h ? UINT64_C(1) << 21 : 1, h ? UW_ERR_BITS : UW_ERR_LAYOUT }, /* start behind E */
-		{ p0, patch0 & 0x7F00, UW_ERR_PATCH },                /* changes nothing */
+		/* shift 4; P4: no shift, no base */
+		{ w0 + 7, 0x08, UW_ERR_LAYOUT },
+		{ w0, UINT64_C(1) << 57, h ? UW_ERR_BITS : UW_ERR_LAYOUT },
+		{ w1, UINT64_C(1) << 42, h ? UW_ERR_BITS : UW_ERR_LAYOUT },
+		/* table 2 of 2 */
+		{ w2, UINT64_C(3) << 53, UW_ERR_LAYOUT },
+		/* starts: the first is 0, the others ascend and are in E; P4: none */
+		{ w0, 1, UW_ERR_LAYOUT },
+		{ w1, h ? word1.stream_start : 1, UW_ERR_LAYOUT },
+		{ w2, h ? UINT64_C(1) << 21 : 1, h ? UW_ERR_BITS : UW_ERR_LAYOUT },
+		/* first patches: the first is 0, the others do not descend or exceed M */
+		{ w0, UINT64_C(1) << 22, UW_ERR_LAYOUT },
+		{ w1, (uint64_t)(word1.patch_start ^ g->npatches) << 22, UW_ERR_LAYOUT },
+		{ w2, UINT64_C(1) << 41, UW_ERR_LAYOUT },
+		/* a patch changes something, and only bits 8 .. 15 */
+		{ p0, patch0 & 0x7F00, UW_ERR_PATCH },
 		{ p0, 0x0001, UW_ERR_PATCH },
 		{ p0, 0x0080, UW_ERR_PATCH },
 		{ p0, 0x8000, UW_ERR_PATCH },
 		{ p0, UINT64_C(1) << 29, UW_ERR_PATCH },
 		{ p0, UINT64_C(1) << 31, UW_ERR_PATCH },
-		{ p1, (patch0 ^ patch1) & 0x1FFF0000, UW_ERR_PATCH }, /* same position twice */
-		{ last, (uw_load_le32(g->bytes + last) & 0x1FFF0000) ^ limit << 16, UW_ERR_PATCH }, /* beyond the last tile */
-		{ p0 + 4u * g->npatches, 1, UW_ERR_LAYOUT },          /* padding of head */
+		/* the same position twice; the first one behind the last tile */
+		{ p1, (patch0 ^ patch1) & 0x1FFF0000, UW_ERR_PATCH },
+		{ last, (place ^ limit) << 16, UW_ERR_PATCH },
+		/* padding of head and of E; P4 has none in E */
+		{ last + 4, 1, UW_ERR_LAYOUT },
 		{ head_nbytes(g) - 1, 0x80, UW_ERR_LAYOUT },
+		{ stream_off(g, g->shape.nchunks) - 1, 0x80, h ? UW_ERR_BITS : UW_OK },
 	};
 
-	assert_true(p0 + 4u * g->npatches < head_nbytes(g));
+	assert_true(last + 4 < head_nbytes(g));
 	for (unsigned n = 0; n < COUNT(rules); n++) {
 		enum uw_status status = try_flipped(g, rules[n].off, rules[n].flip);
 
@@ -1136,8 +1240,6 @@ static void check_rules(const struct stored *g)
 			print_error("rule %u\n", n);
 		assert_int_equal(status, rules[n].status);
 	}
-	if (h) /* padding of E */
-		assert_int_equal(try_flipped(g, g->nbytes - (size_t)g->shape.ntiles * 1024 - 1, 0x80), UW_ERR_BITS);
 }
 
 static void test_each_rule_of_the_head(void **state)
@@ -1181,7 +1283,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_random_damage, make_groups, free_groups),
 		cmocka_unit_test_setup_teardown(test_every_other_size, make_groups, free_groups),
 		cmocka_unit_test_setup_teardown(test_wrong_counts_and_shapes, make_groups, free_groups),
-		cmocka_unit_test_setup_teardown(test_noise_behind_a_good_head, make_groups, free_groups),
+		cmocka_unit_test_setup_teardown(test_noise_in_the_lanes, make_groups, free_groups),
+		cmocka_unit_test_setup_teardown(test_gaps_between_streams, make_groups, free_groups),
+		cmocka_unit_test_setup_teardown(test_streams_beyond_the_group, make_groups, free_groups),
 		cmocka_unit_test_setup_teardown(test_each_rule_of_the_head, make_groups, free_groups),
 	};
 	struct uw_cpu_ops below = { 0 };

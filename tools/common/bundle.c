@@ -121,12 +121,14 @@ static enum uw_status open_in_folder(const struct uw_bundle *bundle, const char 
 
 	if (joined == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "opening '%s'", path);
-	stored->fd = open(joined, O_RDONLY | O_CLOEXEC);
+	stored->fd = open(joined, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe in its place must not stop us */
 	free(joined);
 	if (stored->fd < 0)
 		return uw_fail_errno(err, errno, "'%s' in the bundle", path);
 	stored->own_fd = true;
 	status = uw_blob_of_fd(&stored->fd, &stored->file, err);
+	if (status == UW_ERR_ARG)
+		return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "'%s' in the bundle is not a regular file", path);
 	stored->blob = (struct uw_blob){ stored_pread, stored, stored->file.nbytes };
 	return status;
 }
@@ -150,11 +152,15 @@ static enum uw_status open_path(const struct uw_bundle *bundle, const char *path
 	return bundle->tar ? open_member(bundle, path, stored, err) : open_in_folder(bundle, path, stored, err);
 }
 
-/* A missing or shortened file of a bundle is corruption, not the caller's mistake. */
+/* What is missing in a bundle, malformed or badly named is corruption, not the caller's mistake. */
 static enum uw_status as_corruption(enum uw_status status, struct uw_error *err)
 {
 	if (status == UW_ERR_NOT_FOUND)
-		status = err->status = UW_ERR_TRUNCATED;
+		status = UW_ERR_TRUNCATED;
+	else if (status == UW_ERR_FORMAT || status == UW_ERR_PATH)
+		status = UW_ERR_LAYOUT;
+	if (status != UW_OK && err != NULL)
+		err->status = status;
 	return status;
 }
 
@@ -297,7 +303,7 @@ static enum uw_status open_file_kind(struct uw_bundle *bundle, struct uw_error *
 	bundle->fd = open(bundle->path, O_RDONLY | O_CLOEXEC);
 	if (bundle->fd < 0)
 		return uw_fail_errno(err, errno, "open");
-	return bundle->tar ? uw_bundle_tar_index(bundle, err) : UW_OK;
+	return bundle->tar ? as_corruption(uw_bundle_tar_index(bundle, err), err) : UW_OK;
 }
 
 enum uw_status uw_bundle_open(const char *path, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
@@ -360,7 +366,7 @@ enum uw_status uw_bundle_check_strays(const struct uw_bundle *bundle, struct uw_
 	}
 	if (bundle->tar)
 		return UW_OK;
-	status = uw_source_open_folder(bundle->path, &source, err);
+	status = as_corruption(uw_source_open_folder(bundle->path, &source, err), err);
 	if (status != UW_OK)
 		return status;
 	while ((status = uw_source_next(source, &entry, err)) == UW_OK && entry != NULL) {

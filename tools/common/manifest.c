@@ -99,17 +99,18 @@ static enum uw_status check_tree(const struct uw_manifest *manifest, enum uw_sta
 		char folder[UW_MANIFEST_MAX_PATH + 1];
 
 		if (i > 0 && strcmp(manifest->files[i - 1].path, path) >= 0)
-			return uw_fail(err, status, UW_NO_OFFSET, "manifest: '%s' stands twice or out of order", path);
+			return uw_fail(err, status, UW_NO_OFFSET,
+				       UW_MANIFEST_NAME ": '%s' stands twice or out of order", path);
 		for (const char *slash = strchr(path, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
 			size_t n = (size_t)(slash - path);
 
 			if (n >= sizeof(folder))
-				return uw_fail(err, UW_ERR_PATH, UW_NO_OFFSET, "manifest: a path is too long");
+				return uw_fail(err, UW_ERR_PATH, UW_NO_OFFSET, UW_MANIFEST_NAME ": a path is too long");
 			memcpy(folder, path, n);
 			folder[n] = '\0';
 			if (uw_manifest_find(manifest, folder) != NULL || uw_manifest_is_stored(manifest, folder))
 				return uw_fail(err, status, UW_NO_OFFSET,
-					       "manifest: a folder of '%s' has the name of a file", path);
+					       UW_MANIFEST_NAME ": a folder of '%s' has the name of a file", path);
 		}
 	}
 	return UW_OK;

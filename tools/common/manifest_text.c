@@ -88,7 +88,7 @@ enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char *
 
 static enum uw_status bad(struct uw_error *err, const char *what)
 {
-	return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "manifest: %s", what);
+	return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, UW_MANIFEST_NAME ": %s", what);
 }
 
 static bool get_size(const json_t *v, uint64_t *out)
@@ -148,8 +148,8 @@ static enum uw_status read_top(const json_t *top, struct uw_manifest *manifest, 
 	if (!json_is_integer(version))
 		return bad(err, "\"unweight_bundle\" is missing");
 	if (json_integer_value(version) != 1)
-		return uw_fail(err, UW_ERR_VERSION, UW_NO_OFFSET, "manifest: bundle version %" JSON_INTEGER_FORMAT,
-			       json_integer_value(version));
+		return uw_fail(err, UW_ERR_VERSION, UW_NO_OFFSET,
+			       UW_MANIFEST_NAME ": bundle version %" JSON_INTEGER_FORMAT, json_integer_value(version));
 	if (json_object_size(top) != 5)
 		return bad(err, "unknown or missing members");
 	if (is_text(profile, "inference"))
@@ -176,13 +176,13 @@ static enum uw_status check_digest(const char *text, size_t n, struct uw_error *
 	enum uw_status status;
 
 	if (n < DIGEST_NBYTES)
-		return uw_fail(err, UW_ERR_TRUNCATED, n, "manifest: too short");
+		return uw_fail(err, UW_ERR_TRUNCATED, n, UW_MANIFEST_NAME ": too short");
 	status = digest_of(text, n - DIGEST_NBYTES, hex, err);
 	if (status != UW_OK)
 		return status;
 	snprintf(end, sizeof(end), DIGEST_HEAD "%s" DIGEST_TAIL, hex);
 	if (memcmp(text + n - DIGEST_NBYTES, end, DIGEST_NBYTES) != 0)
-		return uw_fail(err, UW_ERR_CHECKSUM, n - DIGEST_NBYTES, "manifest: SHA-256 at its end");
+		return uw_fail(err, UW_ERR_CHECKSUM, n - DIGEST_NBYTES, UW_MANIFEST_NAME ": SHA-256 at its end");
 	return UW_OK;
 }
 
@@ -197,7 +197,7 @@ enum uw_status uw_manifest_read_text(const char *text, size_t n, struct uw_manif
 		return status;
 	top = json_loadb(text, n, JSON_REJECT_DUPLICATES, &problem);
 	if (top == NULL)
-		return uw_fail(err, UW_ERR_LAYOUT, (uint64_t)problem.position, "manifest: %s", problem.text);
+		return uw_fail(err, UW_ERR_LAYOUT, (uint64_t)problem.position, UW_MANIFEST_NAME ": %s", problem.text);
 	status = json_is_object(top) ? read_top(top, manifest, err) : bad(err, "not an object");
 	json_decref(top);
 	return status;

@@ -29,6 +29,14 @@
 		return (u === 0 ? n : n.toFixed(2)) + " " + units[u];
 	}
 
+	/* A name that may be broken into lines where its parts end. */
+	function named(tag, name) {
+		const e = element(tag);
+		for (const part of name.match(/[^._/]*[._/]?/g))
+			e.append(part, element("wbr"));
+		return e;
+	}
+
 	const isBf16 = t => t[DTYPE] === "BF16";
 	const rate = (t, column) => t[SRC] ? t[column] / t[SRC] * (isBf16(t) ? 16 : 100) : 0;
 
@@ -53,7 +61,7 @@
 	function describe(box, row, column) {
 		const t = tensors[rows[row]], e = columns[column], text = element("div");
 		const name = element("div");
-		name.append(element("code", "", t[NAME]));
+		name.append(named("code", t[NAME]));
 		const facts = element("div", "minor", t[DTYPE] + " " + t[SHAPE] + " \u00b7 " +
 			(t[LAYER] >= 0 ? "layer " + t[LAYER] + " \u00b7 " : "") + t[ROLE] + " \u00b7 entropy " + t[ENTROPY].toFixed(3) + " bits \u00b7 " +
 			rate(t, DIST).toFixed(2) + " and " + rate(t, INF).toFixed(2) + " bits per weight");
@@ -183,7 +191,7 @@
 	}
 
 	function tableRow(t, most) {
-		const tr = element("tr"), th = element("th", "", t[NAME]), cell = element("td", "bacell"), b = isBf16(t);
+		const tr = element("tr"), th = named("th", t[NAME]), cell = element("td", "bacell"), b = isBf16(t);
 		const size = element("td", "n size", human(t[SRC]));
 		size.style.setProperty("--part", 100 * t[SRC] / most + "%");
 		th.scope = "row";

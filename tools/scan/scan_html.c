@@ -193,7 +193,7 @@ static void tiles(struct uw_page *page)
 		double entropy = 8 * t->src.exponent / (double)t->nweights;
 
 		fprintf(page->f, "%.2f<small> of 8 bits</small></p><p>mean over the BF16 weights</p><p>Sign and mantissa "
-			"do not compress: at best %.2f bits per weight</p></div>\n", entropy, 8 + entropy);
+			"do not compress: about %.2f bits per weight are needed</p></div>\n", entropy, 8 + entropy);
 	} else {
 		fputs("&ndash;</p><p>The model has no BF16 weights</p></div>\n", page->f);
 	}

@@ -156,7 +156,7 @@ void uw_page_dtypes(struct uw_page *page)
 		dtype_row(page, name == NULL || d == UW_DTYPE_OTHER ? "unknown type" : name, &t->dtype[d], most);
 	}
 	dtype_row(page, "opaque files", &t->opaque, most);
-	dtype_row(page, "safetensors headers", &t->header, most);
+	dtype_row(page, "headers", &t->header, most);
 	dtype_row(page, "plain files, indexes", &t->rest, most);
 	fputs("</tbody>\n</table></div>\n</section>\n", page->f);
 }

@@ -241,7 +241,7 @@ void uw_page_layers(struct uw_page *page)
 	if (s.npoints == 0)
 		return;
 	fputs("<section>\n<h2>Entropy by layer and role</h2>\n<p class=\"note\">Bits of information in the 8 bits of an exponent, matrices only. 8 more "
-	      "for sign and mantissa is the least a weight takes. Vertical strokes span the experts of a layer.</p>\n<div class=\"panels\">\n",
+	      "for sign and mantissa is about the least a weight takes. Vertical strokes span the experts of a layer.</p>\n<div class=\"panels\">\n",
 	      page->f);
 	panel(page, "Attention", UW_ROLE_Q, UW_ROLE_O, &s);
 	panel(page, "MLP and others", UW_ROLE_GATE, UW_ROLE_OTHER, &s);

@@ -308,7 +308,7 @@ void uw_page_map(struct uw_page *page)
 
 	if (page->nrows == 0)
 		return;
-	line_px = page->nlines <= LABELLED ? 12 : page->nlines >= MAX_LINES / 2 ? 1 : (unsigned)(MAX_LINES / page->nlines);
+	line_px = page->nlines <= LABELLED ? 13 : page->nlines >= MAX_LINES / 2 ? 1 : (unsigned)(MAX_LINES / page->nlines);
 	intro(page);
 	filters(page);
 	scale(page);

@@ -14,7 +14,7 @@ extern "C" {
 /* CPU levels, cumulative: a level's bit is only set together with those below it. */
 enum uw_cpu_flag {
 	UW_CPU_SSE42 = 1u << 0,  /* x86-64-v2 */
-	UW_CPU_AVX2 = 1u << 1,   /* x86-64-v3: with BMI1, BMI2, LZCNT */
+	UW_CPU_AVX2 = 1u << 1,   /* x86-64-v3: with BMI1, BMI2 */
 	UW_CPU_AVX512 = 1u << 2, /* F, BW, VL, DQ, VBMI, VBMI2, BITALG, GFNI */
 };
 

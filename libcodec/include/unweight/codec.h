@@ -50,6 +50,13 @@ enum uw_coding {
 	UW_CODING_P4 = 3,
 };
 
+/* How decoded weights are stored. STREAM goes past the caches: for output that is larger than they are and not used soon. Kernels may take
+ * it as CACHED where addresses are not aligned to 64. */
+enum uw_store {
+	UW_STORE_CACHED,
+	UW_STORE_STREAM,
+};
+
 /* Geometry of a group's weights; everything follows from order, nrows and ncols. */
 struct uw_shape {
 	enum uw_order order; /* LINEAR or TILED */
@@ -128,7 +135,7 @@ UW_MUST_CHECK enum uw_status uw_coded_open(const struct uw_shape *shape, enum uw
 /* Decodes the whole group into shape.nweights words, row-major, aligned to 64 for speed only.
  * UW_ERR_BITS names the chunk in *err; `weights` is then partly written. */
 UW_MUST_CHECK enum uw_status uw_coded_decode(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
-					     uint16_t *weights, struct uw_error *err);
+					     enum uw_store store, uint16_t *weights, struct uw_error *err);
 
 /* Stored size of the same group as P4, and the transcode from H: E and the code lengths change, nothing else. */
 uint64_t uw_coded_p4_nbytes(const struct uw_coded *coded);

@@ -32,13 +32,24 @@ struct uw_huff_code {
 	uint8_t nbits;
 };
 
+/* Chunks that are decoded side by side: enough independent lanes to fill wide vectors and hide their latency. */
+#define UW_HUFF_BATCH 4u
+
+struct uw_huff_chunk {
+	const uint8_t *src;
+	uint32_t start[UW_LANES + 1]; /* of each lane, in bits from src; the last one is the end */
+	uint32_t shift;
+	bool good;                    /* set by the decoder */
+	uint8_t *out;                 /* 1024 * ntiles values in position order; alignment 64 */
+};
+
 /* One tile: 1024 weights to S plane and exponents. Tiled: 16 rows of 64 weights, `ld` weights apart. Linear: 1024
  * consecutive weights, ld is not used. */
 typedef void (*uw_split_fn)(const uint16_t *weights, size_t ld, uint8_t s[UW_TILE_WEIGHTS],
 			    uint8_t e[UW_TILE_WEIGHTS]);
 /* The inverse. */
 typedef void (*uw_merge_fn)(uint16_t *weights, size_t ld, const uint8_t s[UW_TILE_WEIGHTS],
-			    const uint8_t e[UW_TILE_WEIGHTS]);
+			    const uint8_t e[UW_TILE_WEIGHTS], enum uw_store store);
 /* Adds the values of e[0 .. n) to counts; n is a multiple of UW_TILE_WEIGHTS and at most UW_CHUNK_WEIGHTS. */
 typedef void (*uw_histogram_fn)(const uint8_t *e, size_t n, uint32_t counts[256]);
 /* sym[i] = map[e[i]] & 15; returns how many map[e[i]] have bit 7 set (escapes). n as above. */
@@ -50,16 +61,19 @@ typedef void (*uw_huff_bits_fn)(const uint8_t *sym, uint32_t ntiles, const struc
  * start[k + 1]. Touches no byte at or beyond (start[32] + 7) / 8. */
 typedef void (*uw_huff_encode_fn)(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],
 				  const uint32_t start[UW_LANES + 1], uint8_t *dst);
-/* Decodes lane k from bit start[k] of src on: 32 * ntiles values each, stored at the lane's positions of out[]. Reads up to 231 bytes
- * beyond start[32] / 8. Returns false if some lane does not end within start[k + 1], or 2^shift or more bits before it; out is complete
- * even then. */
-typedef bool (*uw_huff_decode_fn)(const uint8_t *src, const uint32_t start[UW_LANES + 1], uint32_t shift,
-				  uint32_t ntiles, const struct uw_huff_entry table[128], uint8_t *out);
+/* Decodes n chunks of ntiles tiles each with one table; n is 1 to UW_HUFF_BATCH. Lane k of a chunk is decoded from bit start[k] of src
+ * on: 32 * ntiles values, stored at the lane's positions of out[]. Reads up to 231 bytes beyond start[32] / 8. Sets good to whether
+ * every lane ends within start[k + 1] and less than 2^shift bits before it; out is complete even if not. */
+typedef void (*uw_huff_decode_fn)(struct uw_huff_chunk *chunks, uint32_t n, uint32_t ntiles,
+				  const struct uw_huff_entry table[128]);
 /* One tile of symbols to the nibble plane. */
 typedef void (*uw_p4_pack_fn)(const uint8_t sym[UW_TILE_WEIGHTS], uint8_t nib[UW_TILE_WEIGHTS / 2]);
 /* One tile from planes to weights; tiled and linear as for split. pairs[k] < 128. */
 typedef void (*uw_p4_decode_fn)(uint16_t *weights, size_t ld, const uint8_t s[UW_TILE_WEIGHTS],
-				const uint8_t nib[UW_TILE_WEIGHTS / 2], const uint8_t pairs[UW_PAIRS]);
+				const uint8_t nib[UW_TILE_WEIGHTS / 2], const uint8_t pairs[UW_PAIRS],
+				enum uw_store store);
+/* Makes streaming stores visible to other threads. */
+typedef void (*uw_fence_fn)(void);
 
 struct uw_cpu_ops {
 	uw_split_fn split[3];         /* by enum uw_order; [UW_ORDER_BYTES] is NULL */
@@ -71,6 +85,7 @@ struct uw_cpu_ops {
 	uw_huff_decode_fn huff_decode;
 	uw_p4_pack_fn p4_pack;
 	uw_p4_decode_fn p4_decode[3];
+	uw_fence_fn fence;            /* call once after the last streaming store */
 };
 
 /* Fills every entry with portable C. */
