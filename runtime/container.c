@@ -103,16 +103,26 @@ static enum uw_status cancelled(const struct uw_job *job, struct uw_error *err)
 	return UW_OK;
 }
 
+/* Group number `item` of the walk: the extent it belongs to, its slice, and its number in the container. */
+static const struct uw_extent *group_at(const struct walk *walk, uint64_t item, uint64_t *g, struct uw_slice *slice)
+{
+	const struct uw_extent *extent;
+
+	*g = walk->first_group + item;
+	extent = extent_of_group(walk->container, *g);
+	uw_extent_slice(extent, *g - extent->first_group, slice);
+	return extent;
+}
+
 static enum uw_status restore_work(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
 {
 	struct walk *walk = ctx;
 	struct slot *slot = &walk->slots[worker];
-	uint64_t g = walk->first_group + item;
-	const struct uw_extent *extent = extent_of_group(walk->container, g);
-	struct uw_slice slice;
 	enum uw_status status = cancelled(walk->job, err);
+	struct uw_slice slice;
+	uint64_t g;
 
-	uw_extent_slice(extent, g - extent->first_group, &slice);
+	group_at(walk, item, &g, &slice);
 	if (status == UW_OK)
 		status = uw_buffer_reserve(&slot->out, slice.src_nbytes, err);
 	if (status == UW_OK)
@@ -145,15 +155,13 @@ static enum uw_status restore_commit(void *ctx, unsigned worker, uint64_t item, 
 {
 	struct walk *walk = ctx;
 	struct slot *slot = &walk->slots[worker];
-	uint64_t g = walk->first_group + item;
-	const struct uw_extent *extent = extent_of_group(walk->container, g);
-	enum uw_status status;
 	struct uw_slice slice;
+	uint64_t g;
+	const struct uw_extent *extent = group_at(walk, item, &g, &slice);
 
-	uw_extent_slice(extent, g - extent->first_group, &slice);
 	uw_hash128_update(walk->hash, slot->out.data, (size_t)slice.src_nbytes);
 	if (walk->piece != NULL) {
-		status = walk->piece(walk->ctx, extent, &slice, slot->out.data, err);
+		enum uw_status status = walk->piece(walk->ctx, extent, &slice, slot->out.data, err);
 		if (status != UW_OK)
 			return status;
 	}
@@ -303,24 +311,15 @@ static enum uw_status read_source(const struct uw_container *container, uint8_t 
 	while (off < end) {
 		const struct uw_extent *extent =
 			&index->extents[uw_locate_byte(index->extents, index->nextents, off)];
+		uint64_t inside = off - extent->src_off, n, i;
 		struct uw_slice slice;
-		uint64_t low = 0, high = extent->ngroups, inside = off - extent->src_off, n;
 		enum uw_status status;
 
-		while (high - low > 1) {
-			uint64_t mid = low + (high - low) / 2;
-
-			uw_extent_slice(extent, mid, &slice);
-			if (slice.src_off <= inside)
-				low = mid;
-			else
-				high = mid;
-		}
-		uw_extent_slice(extent, low, &slice);
+		i = uw_locate_slice(extent, inside, &slice);
 		n = slice.src_off + slice.src_nbytes - inside;
 		if (n > end - off)
 			n = end - off;
-		status = read_part(container, extent->first_group + low, slice.src_nbytes, dst, n,
+		status = read_part(container, extent->first_group + i, slice.src_nbytes, dst, n,
 				   inside - slice.src_off, slot, err);
 		if (status != UW_OK)
 			return status;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "bundle.h"
+#include "each.h"
 #include "pack_model.h"
 #include "tool.h"
 
@@ -114,6 +115,11 @@ static json_t *report(const struct opts *o, const struct account *a)
 			 (json_int_t)a->src_nbytes, "stored_bytes", (json_int_t)a->stored_nbytes);
 }
 
+static enum uw_status to_sink(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
+{
+	return uw_sink_write(ctx, data, nbytes, err);
+}
+
 /* The tar is made of a finished folder: sizes have to be known before each member, the manifest comes first. */
 static enum uw_status tar_up(const struct uw_job *job, const char *folder, enum uw_archive_kind kind,
 			     const struct opts *o, struct uw_error *err)
@@ -137,7 +143,7 @@ static enum uw_status tar_up(const struct uw_job *job, const char *folder, enum 
 			if (status == UW_OK)
 				status = uw_sink_begin(sink, entry->path, blob.nbytes, entry->executable, err);
 			if (status == UW_OK)
-				status = uw_copy_blob(job, &blob, sink, NULL, err);
+				status = uw_blob_each(job, &blob, to_sink, sink, err);
 			if (status == UW_OK)
 				status = uw_sink_end(sink, err);
 		}

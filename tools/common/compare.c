@@ -6,15 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "each.h"
 #include "verdicts.h"
-
-#define PIECE_NBYTES ((size_t)4 << 20)
 
 /* ---- where two files part ---- */
 
 struct comparison {
 	const struct uw_blob *other;
-	uint8_t *buffer;
+	uint8_t *buffer; /* UW_PIECE_NBYTES */
+	uint64_t off;    /* of the next bytes of a plain file */
 };
 
 static double bf16_value(uint32_t bits)
@@ -88,7 +88,7 @@ static enum uw_status compare_piece(void *ctx, const struct uw_extent *extent, c
 		uint64_t from = slice->src_off + done;
 		enum uw_status status;
 
-		n = slice->src_nbytes - done < PIECE_NBYTES ? slice->src_nbytes - done : PIECE_NBYTES;
+		n = slice->src_nbytes - done < UW_PIECE_NBYTES ? slice->src_nbytes - done : UW_PIECE_NBYTES;
 		status = uw_blob_read(c->other, c->buffer, (size_t)n, extent->src_off + from, err);
 		if (status != UW_OK)
 			return status;
@@ -99,25 +99,14 @@ static enum uw_status compare_piece(void *ctx, const struct uw_extent *extent, c
 }
 
 /* A plain file is compared as one opaque extent. */
-static enum uw_status compare_plain(const struct uw_blob *ours, struct comparison *c, struct uw_error *err)
+static enum uw_status compare_bytes(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
 {
-	struct uw_extent extent = { .kind = UW_EXTENT_OPAQUE, .src_nbytes = ours->nbytes };
-	uint8_t *data = malloc(PIECE_NBYTES);
-	enum uw_status status = UW_OK;
+	struct comparison *c = ctx;
+	struct uw_extent extent = { .kind = UW_EXTENT_OPAQUE };
+	struct uw_slice slice = { .src_off = c->off, .src_nbytes = nbytes };
 
-	if (data == NULL)
-		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "comparing");
-	for (uint64_t off = 0; off < ours->nbytes && status == UW_OK; off += PIECE_NBYTES) {
-		struct uw_slice slice = { .src_off = off, .src_nbytes = ours->nbytes - off };
-
-		if (slice.src_nbytes > PIECE_NBYTES)
-			slice.src_nbytes = PIECE_NBYTES;
-		status = uw_blob_read(ours, data, (size_t)slice.src_nbytes, off, err);
-		if (status == UW_OK)
-			status = compare_piece(c, &extent, &slice, data, err);
-	}
-	free(data);
-	return status;
+	c->off += nbytes;
+	return compare_piece(c, &extent, &slice, data, err);
 }
 
 static enum uw_status compare_blobs(const struct uw_bundle_file *ours, const struct uw_job *job, struct comparison *c,
@@ -133,7 +122,7 @@ static enum uw_status compare_blobs(const struct uw_bundle_file *ours, const str
 			nextents = 0;
 		status = uw_container_restore(&ours->container, job, 0, nextents, compare_piece, c, err);
 	} else {
-		status = ours->source.nbytes > c->other->nbytes ? UW_OK : compare_plain(&ours->source, c, err);
+		status = ours->source.nbytes > c->other->nbytes ? UW_OK : uw_blob_each(job, &ours->source, compare_bytes, c, err);
 	}
 	if (status == UW_OK && ours->source.nbytes != c->other->nbytes)
 		status = uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "%" PRIu64 " bytes here, %" PRIu64 " there",
@@ -146,7 +135,7 @@ static enum uw_status compare_blobs(const struct uw_bundle_file *ours, const str
 static enum uw_status compare_file(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
 				   const struct uw_blob *other, const struct uw_job *job, struct uw_error *err)
 {
-	struct comparison c = { other, malloc(PIECE_NBYTES) };
+	struct comparison c = { .other = other, .buffer = malloc(UW_PIECE_NBYTES) };
 	struct uw_bundle_file opened;
 	enum uw_status status;
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define COPY_NBYTES ((size_t)4 << 20)
+#include "each.h"
 
 struct state {
 	const struct uw_pack_model *options;
@@ -19,31 +19,6 @@ struct state {
 };
 
 /* ---- writing ---- */
-
-enum uw_status uw_copy_blob(const struct uw_job *job, const struct uw_blob *blob, struct uw_sink *sink,
-			    struct uw_sha256 *h, struct uw_error *err)
-{
-	uint8_t *buffer = malloc(COPY_NBYTES);
-	enum uw_status status = UW_OK;
-
-	if (buffer == NULL)
-		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "copying");
-	for (uint64_t off = 0, n; off < blob->nbytes && status == UW_OK; off += n) {
-		n = blob->nbytes - off < COPY_NBYTES ? blob->nbytes - off : COPY_NBYTES;
-		if (job->cancelled != NULL && job->cancelled(job->ctx))
-			status = uw_fail(err, UW_ERR_CANCELLED, UW_NO_OFFSET, "cancelled");
-		if (status == UW_OK)
-			status = uw_blob_read(blob, buffer, (size_t)n, off, err);
-		if (status == UW_OK && h != NULL)
-			uw_sha256_update(h, buffer, (size_t)n);
-		if (status == UW_OK && sink != NULL)
-			status = uw_sink_write(sink, buffer, (size_t)n, err);
-		if (status == UW_OK && job->progress != NULL)
-			job->progress(job->ctx, n);
-	}
-	free(buffer);
-	return status;
-}
 
 static enum uw_status sink_write(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
 {
@@ -64,6 +39,15 @@ static void observe_group(void *ctx, const struct uw_packed_group *packed)
 	s->options->group(s->options->ctx, &s->classified, packed);
 }
 
+/* A plain file: hashed, and written unless this only measures. */
+static enum uw_status take_plain(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
+{
+	struct state *s = ctx;
+
+	uw_sha256_update(&s->sha256, data, nbytes);
+	return s->sink != NULL ? uw_sink_write(s->sink, data, nbytes, err) : UW_OK;
+}
+
 static enum uw_status write_container(struct state *s, const struct uw_blob *blob, struct uw_container_id *id,
 				      struct uw_error *err)
 {
@@ -82,8 +66,8 @@ static enum uw_status write_container(struct state *s, const struct uw_blob *blo
 
 struct comparison {
 	const struct uw_blob *source;
-	uint8_t *buffer;
-	size_t nbuffer;
+	uint8_t *buffer; /* UW_PIECE_NBYTES */
+	uint64_t off;    /* of the next bytes of a plain file */
 };
 
 static enum uw_status fail_differs(uint64_t off, struct uw_error *err)
@@ -97,7 +81,7 @@ static enum uw_status compare(struct comparison *c, const uint8_t *data, uint64_
 	for (uint64_t done = 0, n; done < nbytes; done += n) {
 		enum uw_status status;
 
-		n = nbytes - done < c->nbuffer ? nbytes - done : c->nbuffer;
+		n = nbytes - done < UW_PIECE_NBYTES ? nbytes - done : UW_PIECE_NBYTES;
 		status = uw_blob_read(c->source, c->buffer, (size_t)n, off + done, err);
 		if (status != UW_OK)
 			return status;
@@ -129,23 +113,21 @@ static enum uw_status check_container(const struct uw_job *job, const struct uw_
 	return status;
 }
 
-static enum uw_status check_plain(const struct uw_blob *stored, struct comparison *c, struct uw_error *err)
+static enum uw_status compare_bytes(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
 {
-	uint8_t *data = malloc(COPY_NBYTES);
-	enum uw_status status = UW_OK;
+	struct comparison *c = ctx;
+	enum uw_status status = compare(c, data, nbytes, c->off, err);
 
-	if (data == NULL)
-		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "comparing");
-	if (stored->nbytes != c->source->nbytes)
-		status = fail_differs(0, err);
-	for (uint64_t off = 0, n; off < stored->nbytes && status == UW_OK; off += n) {
-		n = stored->nbytes - off < COPY_NBYTES ? stored->nbytes - off : COPY_NBYTES;
-		status = uw_blob_read(stored, data, (size_t)n, off, err);
-		if (status == UW_OK)
-			status = compare(c, data, n, off, err);
-	}
-	free(data);
+	c->off += nbytes;
 	return status;
+}
+
+static enum uw_status check_plain(const struct uw_job *job, const struct uw_blob *stored, struct comparison *c,
+				  struct uw_error *err)
+{
+	if (stored->nbytes != c->source->nbytes)
+		return fail_differs(0, err);
+	return uw_blob_each(job, stored, compare_bytes, c, err);
 }
 
 /* Decodes from disk what was just written, and compares it with the source byte for byte. */
@@ -153,7 +135,7 @@ static enum uw_status check_written(struct state *s, const char *stored_path, co
 				    struct uw_error *err)
 {
 	struct uw_job job = s->options->job;
-	struct comparison c = { source, malloc(COPY_NBYTES), COPY_NBYTES };
+	struct comparison c = { .source = source, .buffer = malloc(UW_PIECE_NBYTES) };
 	struct uw_blob stored;
 	enum uw_status status;
 	int folder, fd = -1;
@@ -169,7 +151,7 @@ static enum uw_status check_written(struct state *s, const char *stored_path, co
 	else
 		status = uw_blob_of_fd(&fd, &stored, err);
 	if (status == UW_OK)
-		status = s->classified.kind == UW_FILE_PLAIN ? check_plain(&stored, &c, err) :
+		status = s->classified.kind == UW_FILE_PLAIN ? check_plain(&job, &stored, &c, err) :
 							       check_container(&job, &stored, &c, err);
 	if (fd >= 0)
 		close(fd);
@@ -193,7 +175,7 @@ static enum uw_status write_file(struct state *s, const struct uw_blob *blob, co
 				       file->executable, err);
 	if (status == UW_OK)
 		status = file->container ? write_container(s, blob, &file->id, err) :
-					   uw_copy_blob(&s->options->job, blob, s->sink, &s->sha256, err);
+					   uw_blob_each(&s->options->job, blob, take_plain, s, err);
 	if (status == UW_OK && s->sink != NULL)
 		status = uw_sink_end(s->sink, err);
 	if (status != UW_OK) {

@@ -52,8 +52,4 @@ UW_MUST_CHECK enum uw_status uw_model_pack(const struct uw_pack_model *options, 
 					   struct uw_sink *sink, struct uw_manifest *manifest, char **where,
 					   struct uw_error *err);
 
-/* Copies blob -> sink file that is begun, in pieces; hashes it on the way if `h` is not NULL. */
-UW_MUST_CHECK enum uw_status uw_copy_blob(const struct uw_job *job, const struct uw_blob *blob, struct uw_sink *sink,
-					  struct uw_sha256 *h, struct uw_error *err);
-
 #endif

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "restore_model.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-#define COPY_NBYTES ((size_t)4 << 20)
 
 struct restore {
 	struct uw_sha256 sha256;
@@ -12,8 +9,10 @@ struct restore {
 	void *ctx;
 };
 
-static enum uw_status take(struct restore *r, const void *data, size_t nbytes, struct uw_error *err)
+static enum uw_status take(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
 {
+	struct restore *r = ctx;
+
 	uw_sha256_update(&r->sha256, data, nbytes);
 	return r->bytes != NULL ? r->bytes(r->ctx, data, nbytes, err) : UW_OK;
 }
@@ -22,29 +21,6 @@ static enum uw_status take_piece(void *ctx, const struct uw_extent *extent, cons
 				 const void *data, struct uw_error *err)
 {
 	return take(ctx, data, (size_t)slice->src_nbytes, err);
-}
-
-static enum uw_status take_plain(struct restore *r, const struct uw_job *job, const struct uw_blob *blob,
-				 struct uw_error *err)
-{
-	uint8_t *buffer = malloc(COPY_NBYTES);
-	enum uw_status status = UW_OK;
-
-	if (buffer == NULL)
-		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "copying");
-	for (uint64_t off = 0, n; off < blob->nbytes && status == UW_OK; off += n) {
-		n = blob->nbytes - off < COPY_NBYTES ? blob->nbytes - off : COPY_NBYTES;
-		if (job->cancelled != NULL && job->cancelled(job->ctx))
-			status = uw_fail(err, UW_ERR_CANCELLED, UW_NO_OFFSET, "cancelled");
-		if (status == UW_OK)
-			status = uw_blob_read(blob, buffer, (size_t)n, off, err);
-		if (status == UW_OK)
-			status = take(r, buffer, (size_t)n, err);
-		if (status == UW_OK && job->progress != NULL)
-			job->progress(job->ctx, n);
-	}
-	free(buffer);
-	return status;
 }
 
 enum uw_status uw_file_restore(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
@@ -63,7 +39,7 @@ enum uw_status uw_file_restore(const struct uw_bundle *bundle, const struct uw_m
 			status = uw_container_restore(&opened.container, job, 0, opened.container.index->nextents,
 						      take_piece, &r, err);
 		else
-			status = take_plain(&r, job, &opened.source, err);
+			status = uw_blob_each(job, &opened.source, take, &r, err);
 		if (status == UW_OK)
 			status = uw_sha256_final(&r.sha256, digest, err);
 		else

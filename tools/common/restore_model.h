@@ -4,10 +4,8 @@
 #define UW_RESTORE_MODEL_H
 
 #include "bundle.h"
+#include "each.h"
 #include "sink.h"
-
-/* Gets a file's restored bytes in order. */
-typedef enum uw_status (*uw_bytes_fn)(void *ctx, const void *data, size_t nbytes, struct uw_error *err);
 
 /* Restores one file and compares its SHA-256 with the manifest. `bytes` may be NULL: then this only verifies. */
 UW_MUST_CHECK enum uw_status uw_file_restore(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
