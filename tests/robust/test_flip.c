@@ -22,10 +22,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../cpu_level.h"
 #include "exitcode.h"
 #include "pack_model.h"
 #include "unweight/bytes.h"
-#include "unweight/kernels.h"
 #include "verify.h"
 
 #define MAX_FILES 8
@@ -88,7 +88,7 @@ static int make_root(void **state)
 			return 1;
 	}
 	nworkers = n < 1 ? 1 : n > MAX_WORKERS ? MAX_WORKERS : (unsigned)n;
-	uw_cpu_ops_init(&ops, uw_cpu_flags());
+	uw_cpu_ops_init(&ops, cpu_level_flags());
 	job = (struct uw_job){ .ops = &ops, .nthreads = 1 };
 	return chdir(root);
 }

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Golden bundles (see make_golden.py): today's decoders restore what older tools wrote.
+
+They pin decoding, never encoding. UW_TOOLS names the folder of the tools.
+"""
+
+import hashlib
+import io
+import lzma
+import os
+import subprocess
+import sys
+import tarfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "cli"))
+
+from common import PROFILES, Case, read, read_tree, write
+
+DECODER = os.path.join(HERE, "..", "spec", "unweight_decoder.py")
+SINGLE = "single.safetensors"
+EXECUTABLE = {"bin/run.sh"}
+
+
+def sums():
+    with open(os.path.join(HERE, "SHA256SUMS")) as f:
+        return {path: digest for digest, path in (line.rstrip("\n").split("  ", 1) for line in f)}
+
+
+class Golden(Case):
+    def unpack(self, name):
+        """The bundle as a tar and as a folder."""
+        data = lzma.decompress(read(os.path.join(HERE, name + ".tar.xz")))
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            for member in tar:
+                path = os.path.join(self.path(name), member.name)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                write(path, tar.extractfile(member).read())
+        write(self.path(name + ".tar"), data)
+        return name + ".tar", name
+
+    def assert_sums(self, tree, want):
+        self.assertEqual({path: hashlib.sha256(data).hexdigest() for path, (data, _) in tree.items()}, want)
+        self.assertEqual({path for path, (_, executable) in tree.items() if executable}, EXECUTABLE & want.keys())
+
+    def python_decoder(self, bundle, out):
+        r = subprocess.run([sys.executable, "-B", DECODER, bundle, out], cwd=self.dir, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, check=False)
+        self.assertEqual(r.returncode, 0, r.stdout.decode())
+        return read_tree(self.path(out))
+
+    def test_folders(self):
+        want = {path: digest for path, digest in sums().items() if path != SINGLE}
+        for name in PROFILES:
+            for i, bundle in enumerate(self.unpack(name)):
+                with self.subTest(bundle=bundle):
+                    self.run_tool("verify", bundle)
+                    self.assert_sums(read_tree(self.restore(bundle, "%s-%d" % (name, i))), want)
+                    self.assert_sums(self.python_decoder(bundle, "%s-python-%d" % (name, i)), want)
+
+    def test_single_file(self):
+        want = {SINGLE: sums()[SINGLE]}
+        for i, bundle in enumerate(self.unpack("single")):
+            with self.subTest(bundle=bundle):
+                self.run_tool("verify", bundle)
+                self.restore(bundle, "single-%d" % i)
+                self.assert_sums({SINGLE: (read(self.path("single-%d" % i)), False)}, want)
+                self.assert_sums(self.python_decoder(bundle, "python-%d" % i), want)
+
+
+if __name__ == "__main__":
+    unittest.main()
