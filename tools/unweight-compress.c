@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "bundle.h"
 #include "each.h"
@@ -95,9 +98,10 @@ static void account_file(void *ctx, const struct uw_packed_file *packed)
 	account->src_nbytes += packed->file->nbytes;
 	account->stored_nbytes += packed->stored_nbytes;
 	json_array_append_new(account->files,
-			      json_pack("{s:s, s:s, s:I, s:I, s:s?}", "path", packed->file->path, "kind",
+			      json_pack("{s:s, s:s, s:I, s:I, s:o?}", "path", packed->file->path, "kind",
 					kind_names[c->kind], "bytes", (json_int_t)packed->file->nbytes, "stored_bytes",
-					(json_int_t)packed->stored_nbytes, "warning", c->odd ? c->reason : NULL));
+					(json_int_t)packed->stored_nbytes, "warning",
+					c->odd ? uw_json_text(c->reason) : NULL));
 }
 
 static void summarise(const struct account *a)
@@ -120,39 +124,40 @@ static enum uw_status to_sink(void *ctx, const void *data, size_t nbytes, struct
 	return uw_sink_write(ctx, data, nbytes, err);
 }
 
-/* The tar is made of a finished folder: sizes have to be known before each member, the manifest comes first. */
-static enum uw_status tar_up(const struct uw_job *job, const char *folder, enum uw_archive_kind kind,
-			     const struct opts *o, struct uw_error *err)
+static enum uw_status tar_file(const struct uw_job *job, int folder, const char *path, bool executable,
+			       struct uw_sink *sink, struct uw_error *err)
 {
-	enum uw_replace replace = o->force ? UW_REPLACE_WHOLE : UW_REPLACE_NEVER;
-	struct uw_source *source = NULL;
-	struct uw_sink *sink;
-	const struct uw_entry *entry;
-	enum uw_status status = uw_sink_open_archive(o->output, kind, replace, &sink, err);
+	int fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
+	struct uw_blob blob;
+	enum uw_status status;
 
-	if (status != UW_OK)
-		return status;
-	for (int manifest = 1; manifest >= 0 && status == UW_OK; manifest--) {
-		status = uw_source_open_folder(folder, &source, err);
-		while (status == UW_OK && (status = uw_source_next(source, &entry, err)) == UW_OK && entry != NULL) {
-			struct uw_blob blob;
-
-			if ((strcmp(entry->path, UW_MANIFEST_NAME) == 0) != manifest)
-				continue;
-			status = uw_source_entry_open(source, &blob, err);
-			if (status == UW_OK)
-				status = uw_sink_begin(sink, entry->path, blob.nbytes, entry->executable, err);
-			if (status == UW_OK)
-				status = uw_blob_each(job, &blob, to_sink, sink, err);
-			if (status == UW_OK)
-				status = uw_sink_end(sink, err);
-		}
-		uw_source_close(&source);
-	}
+	if (fd < 0)
+		return uw_fail_errno(err, errno, "reading back '%s'", path);
+	status = uw_blob_of_fd(&fd, &blob, err);
 	if (status == UW_OK)
-		status = uw_sink_commit(sink, err);
-	uw_sink_close(&sink);
+		status = uw_sink_begin(sink, path, blob.nbytes, executable, err);
+	if (status == UW_OK)
+		status = uw_blob_each(job, &blob, to_sink, sink, err);
+	if (status == UW_OK)
+		status = uw_sink_end(sink, err);
+	close(fd);
 	return status;
+}
+
+/* The tar is made of a finished folder: sizes have to be known before each member, the manifest comes first. */
+static enum uw_status tar_up(const struct uw_job *job, const struct uw_manifest *manifest, int folder,
+			     struct uw_sink *sink, struct uw_error *err)
+{
+	enum uw_status status = tar_file(job, folder, UW_MANIFEST_NAME, false, sink, err);
+
+	for (uint64_t i = 0; i < manifest->nfiles && status == UW_OK; i++) {
+		char *path = uw_manifest_stored_path(&manifest->files[i]);
+
+		status = path == NULL ? uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "tar") :
+					tar_file(job, folder, path, manifest->files[i].executable, sink, err);
+		free(path);
+	}
+	return status == UW_OK ? uw_sink_commit(sink, err) : status;
 }
 
 /* -f replaces bundles, not whatever folder happens to have the name. */
@@ -166,22 +171,58 @@ static bool may_replace(const char *path)
 	return false;
 }
 
-/* The folder that the bundle is made in: its own, or for a tar a temporary one beside it. */
-static enum uw_status open_output(const struct opts *o, bool archive, struct uw_sink **sink, struct uw_error *err)
-{
-	size_t n = strlen(o->output) + strlen(uw_tmp_dir()) + 32;
-	char *path = malloc(n);
-	enum uw_status status;
+/* Where the bundle goes. */
+struct output {
+	struct uw_sink *folder; /* the bundle's own, or for a tar one that is never committed */
+	struct uw_sink *tar;    /* NULL if the bundle is a folder */
+};
 
-	if (path == NULL)
+/* Opens both before the work, so that nothing is found in the way after it. The name of the tar's folder is not the
+ * user's: whatever has it already is not in the way. */
+static enum uw_status open_output(const struct opts *o, struct output *out, struct uw_error *err)
+{
+	enum uw_replace replace = o->force ? UW_REPLACE_WHOLE : UW_REPLACE_NEVER;
+	bool to_stdout = strcmp(o->output, "-") == 0;
+	enum uw_archive_kind kind;
+	enum uw_status status;
+	char *path;
+
+	*out = (struct output){ NULL, NULL };
+	if (!uw_path_is_archive(o->output, &kind))
+		return uw_sink_open_folder(o->output, replace, &out->folder, err);
+	status = uw_sink_open_archive(o->output, kind, replace, &out->tar, err);
+	if (status != UW_OK)
+		return status;
+	if (asprintf(&path, "%s%s.%ld.parts", to_stdout ? uw_tmp_dir() : o->output, to_stdout ? "/unweight" : "",
+		     (long)getpid()) < 0)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "output");
-	if (strcmp(o->output, "-") == 0)
-		snprintf(path, n, "%s/unweight-stdout", uw_tmp_dir());
-	else
-		snprintf(path, n, "%s%s", o->output, archive ? ".parts" : "");
-	status = uw_sink_open_folder(path, o->force ? UW_REPLACE_WHOLE : UW_REPLACE_NEVER, sink, err);
+	status = uw_sink_open_folder(path, UW_REPLACE_WHOLE, &out->folder, err);
 	free(path);
 	return status;
+}
+
+static enum uw_status commit_output(const struct uw_job *job, const struct uw_manifest *manifest, struct output *out,
+				    struct uw_error *err)
+{
+	enum uw_status status;
+	int folder;
+
+	if (out->tar == NULL)
+		return uw_sink_commit(out->folder, err);
+	folder = open(uw_sink_folder_path(out->folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder < 0)
+		return uw_fail_errno(err, errno, "reading back the bundle");
+	status = tar_up(job, manifest, folder, out->tar, err);
+	close(folder);
+	return status;
+}
+
+static void close_output(struct output *out)
+{
+	if (out->folder != NULL)
+		uw_sink_close(&out->folder);
+	if (out->tar != NULL)
+		uw_sink_close(&out->tar);
 }
 
 static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *source, const char *path,
@@ -197,28 +238,27 @@ static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *so
 	};
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_manifest manifest = { 0 };
-	struct uw_sink *sink = NULL;
-	enum uw_archive_kind kind;
-	bool archive = uw_path_is_archive(o->output, &kind);
+	struct output out;
 	char *where = NULL;
-	enum uw_status status = open_output(o, archive, &sink, &err);
+	enum uw_status status = open_output(o, &out, &err);
 	int code = UW_EXIT_OK;
 
-	if (status != UW_OK)
+	if (status != UW_OK) {
+		close_output(&out);
 		return uw_tool_failure(o->output, &err);
+	}
 	uw_progress_begin(&tool->progress, "compress", 0);
-	status = uw_model_pack(&options_, source, sink, &manifest, &where, &err);
+	status = uw_model_pack(&options_, source, out.folder, &manifest, &where, &err);
 	uw_progress_end(&tool->progress);
 	if (status != UW_OK) {
 		code = uw_tool_failure(where != NULL ? where : path, &err);
 	} else {
 		options_.job.progress = NULL;
-		status = archive ? tar_up(&options_.job, uw_sink_folder_path(sink), kind, o, &err) :
-				   uw_sink_commit(sink, &err);
+		status = commit_output(&options_.job, &manifest, &out, &err);
 		if (status != UW_OK)
 			code = uw_tool_failure(o->output, &err);
 	}
-	uw_sink_close(&sink);
+	close_output(&out);
 	uw_manifest_free(&manifest);
 	free(where);
 	return code;
@@ -234,10 +274,12 @@ static int run(const struct opts *o, const char *path)
 	int code;
 
 	uw_tool_init(&tool, o->nthreads);
-	if (uw_source_open_path(path, &tool.ops, uw_tmp_dir(), &bundle, &source, &err) != UW_OK)
+	if (uw_source_open_path(path, &tool.ops, uw_tmp_dir(), &bundle, &source, &err) != UW_OK) {
 		code = uw_tool_failure(path, &err);
-	else
+	} else {
+		uw_tool_watch(&tool, source);
 		code = pack(&tool, o, source, path, &account);
+	}
 	uw_source_close(&source);
 	uw_bundle_close(&bundle);
 	if (code == UW_EXIT_OK) {
@@ -253,11 +295,16 @@ int main(int argc, char **argv)
 {
 	struct opts o = { .profile = UW_PROFILE_DISTRIBUTION };
 	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
+	enum uw_archive_kind kind;
 
 	if (r.exit_code >= 0)
 		return r.exit_code;
 	if (o.output == NULL) {
 		uw_msg_error("where to? Give -o BUNDLE");
+		return UW_EXIT_USAGE;
+	}
+	if (uw_path_is_archive(o.output, &kind) && kind != UW_ARCHIVE_TAR) {
+		uw_msg_error("%s: a bundle is a folder or a .tar; it does not get smaller by another compression", o.output);
 		return UW_EXIT_USAGE;
 	}
 	if (strcmp(o.output, "-") == 0 && o.json != NULL && strcmp(o.json, "-") == 0) {

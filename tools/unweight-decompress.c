@@ -11,7 +11,7 @@ enum { OPT_OUTPUT, OPT_THREADS, OPT_FORCE, OPT_TENSOR };
 static const struct uw_option options[] = {
 	{ 'o', "output", "PATH", "where to write: a folder, a file if the bundle was made from one file,\n"
 	  "NAME.tar, .tar.gz, .tar.zst or .zip, or - for a tar on standard output", OPT_OUTPUT },
-	{ 0, "tensor", "NAME", "restore only this tensor's bytes, into one raw file", OPT_TENSOR },
+	{ 0, "tensor", "NAME", "restore only this tensor's bytes, into one raw file or standard output", OPT_TENSOR },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 'f', "force", NULL, "replace existing files; others in an existing folder stay", OPT_FORCE },
 	{ 0 },

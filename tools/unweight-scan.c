@@ -211,8 +211,10 @@ static enum uw_status scan_pass(struct uw_tool *tool, const char *path, struct c
 
 	c->file = c->first = 0;
 	c->begun = false;
-	if (status == UW_OK)
+	if (status == UW_OK) {
+		uw_tool_watch(tool, source);
 		status = uw_model_pack(&pack, source, NULL, &manifest, where, err);
+	}
 	if (status == UW_OK)
 		status = uw_manifest_render(&manifest, &text, &n, err);
 	if (status == UW_OK && c->failed)

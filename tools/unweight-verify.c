@@ -69,6 +69,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 /* ---- what was found ---- */
 
 struct findings {
+	const char *bundle; /* as the caller spelt it */
 	json_t *files; /* in order; each with "check", "path", "bytes", "status" and what was wrong */
 	const char *check;
 	uint64_t ngood, nbad;
@@ -82,14 +83,14 @@ static void take_verdict(void *ctx, const struct uw_verdict *verdict)
 	json_t *file;
 
 	if (bad)
-		uw_tool_failure(path, &verdict->err);
+		uw_tool_failure(verdict->path != NULL ? path : f->bundle, &verdict->err);
 	else
 		uw_msg_info("%s: %s: good", path, f->check);
 	f->ngood += !bad;
 	f->nbad += bad;
-	file = json_pack("{s:s, s:s, s:I, s:s, s:s?}", "check", f->check, "path", path, "bytes",
+	file = json_pack("{s:s, s:o, s:I, s:s, s:o?}", "check", f->check, "path", uw_json_text(path), "bytes",
 			 (json_int_t)verdict->nbytes, "status", bad ? uw_status_text(verdict->status) : "good",
-			 "what", bad ? verdict->err.what : NULL);
+			 "what", bad ? uw_json_text(verdict->err.what) : NULL);
 	if (file != NULL && located)
 		json_object_set_new(file, "offset", json_integer((json_int_t)verdict->err.file_off));
 	json_array_append_new(f->files, file);
@@ -97,7 +98,7 @@ static void take_verdict(void *ctx, const struct uw_verdict *verdict)
 
 static json_t *json_report(const struct opts *o, const char *path, const struct findings *f)
 {
-	return json_pack("{s:s, s:s, s:s, s:b, s:O}", "schema", "unweight-verify-1", "bundle", path, "level",
+	return json_pack("{s:s, s:o, s:s, s:b, s:O}", "schema", "unweight-verify-1", "bundle", uw_json_text(path), "level",
 			 level_names[o->level], "good", f->nbad == 0, "files", f->files);
 }
 
@@ -112,10 +113,14 @@ static void print_xml(FILE *out, const char *text)
 		case '&': fputs("&amp;", out); break;
 		case '"': fputs("&quot;", out); break;
 		default:
-			if (c < 0x20 || c == 0x7F) /* XML has no way to say these */
+			if (c < 0x20 || c == 0x7F) { /* XML has no way to say these */
 				fprintf(out, "\\x%02x", c);
-			else
+			} else if (strncmp(text, "\xEF\xBF\xBE", 3) == 0 || strncmp(text, "\xEF\xBF\xBF", 3) == 0) {
+				fprintf(out, "\\u%s", (unsigned char)text[2] == 0xBE ? "fffe" : "ffff"); /* nor U+FFFE, U+FFFF */
+				text += 2;
+			} else {
 				fputc(c, out);
+			}
 		}
 	}
 }
@@ -177,6 +182,7 @@ static enum uw_status compare(struct uw_tool *tool, const struct opts *o, const 
 
 	f->check = "against";
 	if (status == UW_OK) {
+		uw_tool_watch(tool, source);
 		uw_progress_begin(&tool->progress, "compare", 0);
 		status = uw_bundle_compare(bundle, source, &tool->job, take_verdict, f);
 		uw_progress_end(&tool->progress);
@@ -222,7 +228,7 @@ static enum uw_status all_checks(struct uw_tool *tool, const struct opts *o, con
 
 static int run(const struct opts *o, const char *path)
 {
-	struct findings f = { .files = json_array() };
+	struct findings f = { .bundle = path, .files = json_array() };
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_tool tool;
 	int code;

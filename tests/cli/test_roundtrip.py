@@ -2,16 +2,18 @@
 """What goes in comes out, byte for byte, whatever it is and whatever way it takes; and the same bundle every time."""
 
 import gzip
+import hashlib
 import json
 import math
 import os
 import random
 import shutil
 import subprocess
+import tarfile
 import unittest
 
-from common import (PROFILES, Case, histogram, read, read_tree, safetensors, small_model, tar_of, tree_of_tar,
-                    tree_of_zip, weights, words, write, write_tree, zip_of)
+from common import (PROFILES, Case, histogram, read, read_tree, safetensors, small_model, tar_bytes, tar_member, tar_of,
+                    tree_of_tar, tree_of_zip, weights, words, write, write_tree, zip_of)
 
 SIZES = 0, 1, 63, 64, 65, 1000, 1023, 1024, 1025, 8191, 8192, 8193
 SHAPES = [(n,) for n in SIZES] + [
@@ -138,7 +140,7 @@ class Content(Case):
                 seen = self.check(tensors, profile)
                 self.assertEqual({d: seen[d]["dtype"] for d in DTYPES}, {d: d for d in DTYPES})
                 self.assertEqual(seen["unknown"]["dtype"], "OTHER")
-                self.assertEqual(seen["F32 zeros"]["coding"], "zstd")
+                self.assertEqual(seen["F32 zeros"]["coding"], "zstd" if profile == "distribution" else "raw")
 
     def test_names(self):
         tensors = [(name, "BF16", (i + 1, 3), weights(3 * i + 3, i)) for i, name in enumerate(NAMES)]
@@ -245,8 +247,6 @@ class Forms(Case):
 
     def test_archive_with_folders(self):
         """Folder members and a leading ./ change nothing; a leading folder is part of the paths."""
-        import tarfile
-        from common import tar_bytes, tar_member
         members = [tar_member("./", type=tarfile.DIRTYPE), tar_member("./sub", type=tarfile.DIRTYPE), tar_member("./sub/a", b"a"),
                    tar_member("./b", b"b", True)]
         for fmt in tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT:
@@ -327,7 +327,6 @@ class Forms(Case):
 
     def test_hub_cache(self):
         """snapshots/<revision>/x -> ../../blobs/<digest>, as huggingface_hub lays its cache out."""
-        import hashlib
         for path, value in self.tree.items():
             data, executable = value if isinstance(value, tuple) else (value, False)
             digest = hashlib.sha256(data).hexdigest()
@@ -353,7 +352,18 @@ class Forms(Case):
     def test_caches_are_left_out(self):
         write_tree(self.path("model"), {".git/HEAD": b"x", ".cache/huggingface/download/x.metadata": b"x",
                                         "cache/CACHEDIR.TAG": b"Signature: 8a477f597d28d172789f06886806bc55\n", "cache/x": b"x"})
-        self.assert_tree(self.restore(self.compress("model", "b"), "r"), self.tree)
+        r = self.run_tool("compress", "model", "-o", "b")
+        self.assertIn("'cache'", r.stderr)
+        self.assert_tree(self.restore("b", "r"), self.tree)
+
+    def test_archives_keep_everything(self):
+        """What a folder leaves out is a file like any other in an archive, and in the bundle's tar."""
+        tree = {".git/HEAD": b"x", ".cache/huggingface/x": b"x", "cache/CACHEDIR.TAG": b"Signature: 8a477f597d28d172789f06886806bc55\n",
+                "cache/x.safetensors": small_model(), "unweight": b"x", "a-b": b"x", "a/b": b"x", "a.b": b"x"}
+        write(self.path("m.tar"), tar_of(tree))
+        for out, restored in ("b", "r1"), ("b.tar", "r2"):
+            self.assert_tree(self.restore(self.compress("m.tar", out), restored), tree)
+            self.run_tool("verify", out, "--against", "m.tar")
 
 
 class Bundles(Case):

@@ -388,7 +388,7 @@ static void test_skipped_folders(void **state)
 	put_text("no/CACHEDIR.TAG", "tag");
 	assert_int_equal(uw_source_open_folder(".", &source, NULL), UW_OK);
 	source->warn = count_warning;
-	source->warn_ctx = &nwarnings;
+	source->watch_ctx = &nwarnings;
 	assert_int_equal(read_source(source, true, text, sizeof(text), NULL), UW_OK);
 	uw_source_close(&source);
 	assert_string_equal(text, ".cache/other=o .gitattributes=g no/CACHEDIR.TAG=tag y.cache/huggingface/k=k");

@@ -17,27 +17,38 @@ enum kind { KIND_NONE, KIND_FOLDER, KIND_TAR, KIND_BARE };
 
 static const uint8_t container_magic[8] = { 0x89, 'U', 'W', 'C', '\r', '\n', 0x1A, '\n' };
 
-/* The manifest is the first member of a bundle's tar; its name stands at the start of the header, or of
- * the second header behind a pax one. libarchive writes none for a name this short. */
+/* The manifest is the first member of a bundle's tar, perhaps behind pax headers, which other programs write for its times. */
+static bool is_tar_of_manifest(int fd)
+{
+	char head[512];
+	uint64_t off = 0;
+
+	for (int i = 0; i < 3 && pread(fd, head, sizeof(head), (off_t)off) == (ssize_t)sizeof(head); i++) {
+		const char *name = strncmp(head, "./", 2) == 0 ? head + 2 : head;
+
+		if (memcmp(head + 257, "ustar", 5) != 0)
+			return false;
+		if (head[156] != 'x' && head[156] != 'g')
+			return strcmp(name, UW_MANIFEST_NAME) == 0;
+		head[136] = '\0'; /* ends the size, 11 octal digits at 124 */
+		off += 512 + ((strtoul(head + 124, NULL, 8) + 511) & ~511ul);
+	}
+	return false;
+}
+
 static enum kind kind_of_file(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	enum kind kind = KIND_NONE;
-	char head[512];
-	ssize_t n;
+	uint8_t head[sizeof(container_magic)];
 
 	if (fd < 0)
 		return KIND_NONE;
-	n = pread(fd, head, sizeof(head), 0);
-	close(fd);
-	if (n >= (ssize_t)sizeof(container_magic) && memcmp(head, container_magic, sizeof(container_magic)) == 0)
+	if (pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) && memcmp(head, container_magic, sizeof(head)) == 0)
 		kind = KIND_BARE;
-	else if (n == (ssize_t)sizeof(head) && memcmp(head + 257, "ustar", 5) == 0) {
-		const char *name = strncmp(head, "./", 2) == 0 ? head + 2 : head;
-
-		if (strcmp(name, UW_MANIFEST_NAME) == 0)
-			kind = KIND_TAR;
-	}
+	else if (is_tar_of_manifest(fd))
+		kind = KIND_TAR;
+	close(fd);
 	return kind;
 }
 

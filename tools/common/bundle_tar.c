@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the members of a tar lie. libarchive reads the headers; the bytes are then read in place. */
+/* Where the members of a tar lie. libarchive reads the headers; the bytes are then read in place. Names are bytes: in the C
+ * locale they come through as they are, those that a pax header declares UTF-8 with a warning. */
 #include "bundle_tar.h"
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -36,12 +38,10 @@ static enum uw_status add_member(struct uw_bundle *bundle, const char *path, uin
 static enum uw_status index_entry(struct uw_bundle *bundle, struct archive *a, struct archive_entry *entry,
 				  struct uw_error *err)
 {
-	const char *path = archive_entry_pathname_utf8(entry);
+	const char *path = archive_entry_pathname(entry);
 	uint64_t off = (uint64_t)archive_filter_bytes(a, 0); /* consumed so far: the headers */
 	enum uw_status status;
 
-	if (path == NULL)
-		path = archive_entry_pathname(entry);
 	if (path == NULL)
 		return uw_fail(err, UW_ERR_LAYOUT, off, "a tar member has no path");
 	if (strncmp(path, "./", 2) == 0)
@@ -83,18 +83,25 @@ static enum uw_status index_all(struct uw_bundle *bundle, struct archive *a, str
 
 enum uw_status uw_bundle_tar_index(struct uw_bundle *bundle, struct uw_error *err)
 {
+	locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0), former;
 	struct archive *a = archive_read_new();
 	enum uw_status status;
 
-	if (a == NULL)
+	if (a == NULL || c == (locale_t)0) {
+		archive_read_free(a);
+		if (c != (locale_t)0)
+			freelocale(c);
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "tar");
+	}
+	former = uselocale(c);
 	archive_read_support_format_tar(a);
-	archive_read_set_options(a, "tar:hdrcharset=UTF-8");
 	if (lseek(bundle->fd, 0, SEEK_SET) != 0)
 		status = uw_fail(err, UW_ERR_IO, UW_NO_OFFSET, "the bundle's tar cannot seek");
 	else
 		status = index_all(bundle, a, err);
 	archive_read_free(a);
+	uselocale(former);
+	freelocale(c);
 	if (status != UW_OK || bundle->nmembers == 0)
 		return status;
 	qsort(bundle->members, (size_t)bundle->nmembers, sizeof(*bundle->members), compare_members);

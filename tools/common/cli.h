@@ -46,7 +46,7 @@ struct uw_cli_result {
 struct uw_cli_result uw_cli_parse(const struct uw_cli *cli, int argc, char **argv, uw_option_fn handle, void *opts);
 
 /* Number of threads from an argument: 1..1024, or 0 = the CPUs available to this process (affinity mask and cgroup cpu.max).
- * uw_cpus_available is at least 1. */
+ * False after printing if it is no such number. uw_cpus_available is at least 1. */
 bool uw_parse_threads(const char *arg, unsigned *nthreads);
 unsigned uw_cpus_available(void);
 

@@ -6,7 +6,7 @@
 enum uw_status uw_blob_each(const struct uw_job *job, const struct uw_blob *blob, uw_bytes_fn bytes, void *ctx,
 			    struct uw_error *err)
 {
-	uint8_t *buffer = malloc(UW_PIECE_NBYTES);
+	uint8_t *buffer = malloc(blob->nbytes < UW_PIECE_NBYTES ? (size_t)blob->nbytes + 1 : UW_PIECE_NBYTES);
 	enum uw_status status = UW_OK;
 
 	if (buffer == NULL)

@@ -173,6 +173,8 @@ static enum uw_status write_file(struct state *s, const struct uw_blob *blob, co
 	if (s->sink != NULL)
 		status = uw_sink_begin(s->sink, stored_path, file->container ? UW_SIZE_UNKNOWN : file->nbytes,
 				       file->executable, err);
+	if (status == UW_ERR_EXISTS && err != NULL) /* not the user's file, but another one of this model */
+		status = err->status = UW_ERR_PATH;
 	if (status == UW_OK)
 		status = file->container ? write_container(s, blob, &file->id, err) :
 					   uw_blob_each(&s->options->job, blob, take_plain, s, err);

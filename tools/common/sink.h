@@ -42,7 +42,7 @@ enum uw_replace {
  * fsynced; commit fsyncs the folders, renames (RENAME_NOREPLACE or RENAME_EXCHANGE, with a fallback where the file system has
  * neither) and fsyncs the parent. UW_REPLACE_FILES with an existing folder moves file by file with rename; a component of
  * an existing path that is a symlink is replaced if it is a file's last component and refused (UW_ERR_PATH) if it is a folder.
- * File: the same for one file; `path` of begin is ignored; begin only once. Overwrites only if replace is not NEVER.
+ * File: the same for one file, or "-" for standard output; `path` of begin is ignored; begin only once. Overwrites only if replace is not NEVER.
  * Archive: a tar (restricted pax) or zip written to the temporary file ".<name>.<pid>.tmp", or to `fd` 1 if path is "-" (commit then only flushes). mtime 0, uid and
  * gid 0, no names, mode 0644 or 0755: the same files give the same bytes.
  */

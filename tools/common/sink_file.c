@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A sink for one single file. */
+/* A sink for one single file, or for standard output. */
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "sink_private.h"
 
@@ -10,6 +12,7 @@ struct file_sink {
 	struct uw_outfile file;
 	enum uw_phase phase;
 	bool replace;
+	bool to_stdout; /* then target is not used */
 	bool whole; /* the file is written */
 };
 
@@ -20,6 +23,10 @@ static enum uw_status start(struct file_sink *s, uint64_t nbytes, bool executabl
 
 	if (s->whole)
 		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "the output is one single file");
+	if (s->to_stdout) {
+		s->file = (struct uw_outfile){.fd = STDOUT_FILENO, .nbytes = nbytes};
+		return UW_OK;
+	}
 	status = uw_target_create_file(&s->target, executable ? 0755 : 0644, &fd, err);
 	return status == UW_OK ? uw_outfile_begin(&s->file, fd, nbytes, err) : status;
 }
@@ -51,7 +58,7 @@ static enum uw_status file_end(struct uw_sink *sink, struct uw_error *err)
 	struct file_sink *s = (struct file_sink *)sink;
 	enum uw_status status = uw_phase_expect(&s->phase, UW_PHASE_FILE, err);
 
-	if (status == UW_OK)
+	if (status == UW_OK && !s->to_stdout)
 		status = uw_outfile_end(&s->file, err);
 	s->whole = status == UW_OK;
 	return uw_phase_move(&s->phase, UW_PHASE_IDLE, status);
@@ -64,7 +71,7 @@ static enum uw_status file_commit(struct uw_sink *sink, struct uw_error *err)
 
 	if (status == UW_OK && !s->whole)
 		status = uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "no file was written");
-	if (status == UW_OK)
+	if (status == UW_OK && !s->to_stdout)
 		status = uw_target_publish_file(&s->target, s->replace, err);
 	return uw_phase_move(&s->phase, UW_PHASE_DONE, status);
 }
@@ -73,8 +80,10 @@ static void file_close(struct uw_sink *sink)
 {
 	struct file_sink *s = (struct file_sink *)sink;
 
-	uw_outfile_drop(&s->file);
-	uw_target_close(&s->target);
+	if (!s->to_stdout) {
+		uw_outfile_drop(&s->file);
+		uw_target_close(&s->target);
+	}
 	free(s);
 }
 
@@ -90,7 +99,13 @@ enum uw_status uw_sink_open_file(const char *path, enum uw_replace replace, stru
 	s->base.ops = &ops;
 	s->file.fd = -1;
 	s->replace = replace != UW_REPLACE_NEVER;
-	status = uw_target_open_file(&s->target, path, s->replace, err);
+	s->to_stdout = strcmp(path, "-") == 0;
+	if (!s->to_stdout)
+		status = uw_target_open_file(&s->target, path, s->replace, err);
+	else if (!s->replace && isatty(STDOUT_FILENO))
+		status = uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "refusing to write raw bytes to a terminal");
+	else
+		status = UW_OK;
 	if (status != UW_OK) {
 		free(s);
 		return status;

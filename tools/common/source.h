@@ -35,8 +35,10 @@ struct uw_source_ops {
 struct uw_source {
 	const struct uw_source_ops *ops;
 	bool single;         /* one single file without a folder */
-	void (*warn)(void *ctx, const char *text); /* may be NULL */
-	void *warn_ctx;
+	/* Set by whoever opened it (uw_tool_watch), before the first call of next; may be NULL. */
+	void (*warn)(void *ctx, const char *text);
+	bool (*cancelled)(void *ctx); /* asked while an archive is read, also while its other end keeps us waiting: UW_ERR_CANCELLED */
+	void *watch_ctx;
 };
 
 /* Files and folders a source may list: far more than any model has, few enough to bound a hostile farm of symlinks. */

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <poll.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,8 @@ struct archive_source {
 	uint64_t npaths;
 	locale_t locale;
 	int fd;    /* our own descriptor of the archive */
+	char *block; /* READ_NBYTES of it, in libarchive's hands */
+	bool started;
 	int spool; /* the current member's bytes, or -1 */
 	bool is_tar;
 };
@@ -56,6 +59,8 @@ static enum uw_status archive_failed(struct archive_source *s, struct uw_error *
 	int os_errno = archive_errno(s->a);
 	const char *text = archive_error_string(s->a);
 
+	if (os_errno == ECANCELED)
+		return uw_fail(err, UW_ERR_CANCELLED, UW_NO_OFFSET, "cancelled");
 	if (os_errno > 0 && os_errno != EILSEQ && os_errno != EINVAL)
 		return uw_fail_errno(err, os_errno, "cannot read archive '%s'", s->name);
 	return uw_fail(err, UW_ERR_FORMAT, UW_NO_OFFSET, "archive '%s': %s", s->name, text ? text : "damaged");
@@ -248,12 +253,99 @@ static void spool_close(struct archive_source *s)
 	s->spool = -1;
 }
 
+/* ---- reading the archive itself ---- */
+
+/* A signal does not end read(2), which starts again; poll(2) it ends, and between both there is the timeout. */
+static la_ssize_t read_block(struct archive *a, void *ctx, const void **data)
+{
+	struct archive_source *s = ctx;
+	struct pollfd ready = { .fd = s->fd, .events = POLLIN };
+	ssize_t n;
+
+	*data = s->block;
+	for (;;) {
+		if (s->base.cancelled != NULL && s->base.cancelled(s->base.watch_ctx)) {
+			archive_set_error(a, ECANCELED, "cancelled");
+			return ARCHIVE_FATAL;
+		}
+		if (poll(&ready, 1, 100) <= 0)
+			continue;
+		n = read(s->fd, s->block, READ_NBYTES);
+		if (n >= 0)
+			return n;
+		if (errno != EINTR && errno != EAGAIN) {
+			archive_set_error(a, errno, "read");
+			return ARCHIVE_FATAL;
+		}
+	}
+}
+
+static la_int64_t seek_block(struct archive *a, void *ctx, la_int64_t off, int whence)
+{
+	struct archive_source *s = ctx;
+	off_t pos = lseek(s->fd, off, whence);
+
+	if (pos >= 0)
+		return pos;
+	archive_set_error(a, errno, "seek");
+	return ARCHIVE_FATAL;
+}
+
+/* A zip on disk is read by its directory at the end, which alone knows kinds and modes; without one it is damaged.
+ * From a pipe there is only what stands before each member. */
+static bool is_zip_on_disk(int fd)
+{
+	char magic[4];
+
+	return pread(fd, magic, 4, 0) == 4 && (memcmp(magic, "PK\3\4", 4) == 0 || memcmp(magic, "PK\5\6", 4) == 0);
+}
+
+static enum uw_status start_reading(struct archive_source *s, struct uw_error *err)
+{
+	bool zip = is_zip_on_disk(s->fd);
+	int r;
+
+	s->locale = newlocale(LC_ALL_MASK, zip ? "C.UTF-8" : "C", (locale_t)0);
+	if (s->locale == (locale_t)0) /* then names beyond ASCII are refused */
+		s->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+	s->a = archive_read_new();
+	s->block = malloc(READ_NBYTES);
+	if (s->locale == (locale_t)0 || s->a == NULL || s->block == NULL)
+		return uw_fail_errno(err, ENOMEM, "cannot open '%s'", s->name);
+	if (zip) {
+		r = archive_read_support_format_zip_seekable(s->a);
+	} else {
+		/* ARCHIVE_WARN: the library was built without one of them and would call a program instead */
+		r = archive_read_support_filter_gzip(s->a) | archive_read_support_filter_zstd(s->a) |
+		    archive_read_support_filter_xz(s->a) | archive_read_support_format_tar(s->a) |
+		    archive_read_support_format_zip_streamable(s->a);
+	}
+	/* Read on behind the closing zero blocks: what stands there must not be lost, and filters check themselves at their end. */
+	if (r == ARCHIVE_OK && !zip)
+		r = archive_read_set_format_option(s->a, "tar", "read_concatenated_archives", "1");
+	if (r != ARCHIVE_OK)
+		return uw_fail(err, UW_ERR_UNSUPPORTED, UW_NO_OFFSET, "libarchive lacks gzip, zstd, xz or zip");
+	if (zip)
+		archive_read_set_seek_callback(s->a, seek_block);
+	archive_read_set_read_callback(s->a, read_block);
+	archive_read_set_callback_data(s->a, s);
+	return archive_read_open1(s->a) == ARCHIVE_OK ? UW_OK : archive_failed(s, err);
+}
+
+/* ---- members ---- */
+
 static enum uw_status archive_next(struct uw_source *source, const struct uw_entry **entry, struct uw_error *err)
 {
 	struct archive_source *s = (struct archive_source *)source;
 	enum uw_status status;
 
 	spool_close(s);
+	if (!s->started) {
+		s->started = true;
+		status = start_reading(s, err);
+		if (status != UW_OK)
+			return status;
+	}
 	do {
 		status = next_member(s, err);
 		if (status != UW_OK)
@@ -288,6 +380,7 @@ static void archive_close(struct uw_source *source)
 	archive_read_free(s->a);
 	if (s->fd >= 0)
 		close(s->fd);
+	free(s->block);
 	tdestroy(s->paths, free);
 	if (s->locale != (locale_t)0)
 		freelocale(s->locale);
@@ -297,42 +390,6 @@ static void archive_close(struct uw_source *source)
 }
 
 static const struct uw_source_ops archive_ops = { archive_next, archive_open, archive_close };
-
-/* A zip on disk is read by its directory at the end, which alone knows kinds and modes; without one it is damaged.
- * From a pipe there is only what stands before each member. */
-static bool is_zip_on_disk(int fd)
-{
-	char magic[4];
-
-	return pread(fd, magic, 4, 0) == 4 && (memcmp(magic, "PK\3\4", 4) == 0 || memcmp(magic, "PK\5\6", 4) == 0);
-}
-
-static enum uw_status start_reading(struct archive_source *s, struct uw_error *err)
-{
-	bool zip = is_zip_on_disk(s->fd);
-	int r;
-
-	s->locale = newlocale(LC_ALL_MASK, zip ? "C.UTF-8" : "C", (locale_t)0);
-	if (s->locale == (locale_t)0) /* then names beyond ASCII are refused */
-		s->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-	s->a = archive_read_new();
-	if (s->locale == (locale_t)0 || s->a == NULL)
-		return uw_fail_errno(err, ENOMEM, "cannot open '%s'", s->name);
-	if (zip) {
-		r = archive_read_support_format_zip_seekable(s->a);
-	} else {
-		/* ARCHIVE_WARN: the library was built without one of them and would call a program instead */
-		r = archive_read_support_filter_gzip(s->a) | archive_read_support_filter_zstd(s->a) |
-		    archive_read_support_filter_xz(s->a) | archive_read_support_format_tar(s->a) |
-		    archive_read_support_format_zip_streamable(s->a);
-	}
-	/* Read on behind the closing zero blocks: what stands there must not be lost, and filters check themselves at their end. */
-	if (r == ARCHIVE_OK && !zip)
-		r = archive_read_set_format_option(s->a, "tar", "read_concatenated_archives", "1");
-	if (r != ARCHIVE_OK)
-		return uw_fail(err, UW_ERR_UNSUPPORTED, UW_NO_OFFSET, "libarchive lacks gzip, zstd, xz or zip");
-	return archive_read_open_fd(s->a, s->fd, READ_NBYTES) == ARCHIVE_OK ? UW_OK : archive_failed(s, err);
-}
 
 enum uw_status uw_source_open_archive(int fd, const char *path, const char *tmp_dir, struct uw_source **source,
 				      struct uw_error *err)
@@ -352,7 +409,7 @@ enum uw_status uw_source_open_archive(int fd, const char *path, const char *tmp_
 	else if (s->fd < 0)
 		status = uw_fail_errno(err, errno, "cannot open '%s'", path);
 	else
-		status = start_reading(s, err);
+		status = UW_OK;
 	if (status != UW_OK) {
 		archive_close(&s->base);
 		return status;

@@ -231,7 +231,7 @@ static void tell_skipped(const struct folder_source *s)
 
 	for (size_t i = 0; s->base.warn != NULL && i < s->skipped.n; i++) {
 		snprintf(text, sizeof(text), "cache folder left out (CACHEDIR.TAG): '%s'", s->skipped.v[i].path);
-		s->base.warn(s->base.warn_ctx, text);
+		s->base.warn(s->base.watch_ctx, text);
 	}
 }
 

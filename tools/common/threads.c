@@ -147,16 +147,14 @@ unsigned uw_cpus_available(void)
 
 bool uw_parse_threads(const char *arg, unsigned *nthreads)
 {
+	const char *s = arg;
 	unsigned n = 0;
 
-	if (arg[0] == '\0')
-		return false;
-	for (const char *s = arg; *s != '\0'; s++) {
-		if (*s < '0' || *s > '9')
-			return false;
+	for (; *s >= '0' && *s <= '9' && n <= NTHREADS_MAX; s++)
 		n = n * 10 + (unsigned)(*s - '0');
-		if (n > NTHREADS_MAX)
-			return false;
+	if (s == arg || *s != '\0' || n > NTHREADS_MAX) {
+		uw_msg_error("not a number of threads: '%s' (0 to %d; 0 = all available CPUs)", arg, NTHREADS_MAX);
+		return false;
 	}
 	if (n == 0)
 		n = uw_cpus_available();

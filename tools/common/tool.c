@@ -19,10 +19,23 @@ static void add_progress(void *ctx, uint64_t nbytes)
 	uw_progress_add(&tool->progress, nbytes);
 }
 
+/* For tests: UW_CPU_LEVEL (c, sse42, avx2, avx512) holds the loops down to a level. Output bytes are the same at all. */
+static uint32_t cpu_flags(void)
+{
+	const char *name = getenv("UW_CPU_LEVEL");
+	uint32_t mask = UINT32_MAX;
+
+	if (name != NULL && !uw_cpu_level_mask(name, &mask)) {
+		uw_msg_error("UW_CPU_LEVEL: no level \"%s\"; there are c, sse42, avx2, avx512", name);
+		exit(UW_EXIT_USAGE);
+	}
+	return uw_cpu_flags() & mask;
+}
+
 void uw_tool_init(struct uw_tool *tool, unsigned nthreads)
 {
 	*tool = (struct uw_tool){ 0 };
-	uw_cpu_ops_init(&tool->ops, uw_cpu_flags());
+	uw_cpu_ops_init(&tool->ops, cpu_flags());
 	tool->job = (struct uw_job){
 		.ops = &tool->ops,
 		.nthreads = nthreads != 0 ? nthreads : uw_cpus_available(),
@@ -31,6 +44,18 @@ void uw_tool_init(struct uw_tool *tool, unsigned nthreads)
 		.ctx = tool,
 	};
 	uw_signals_install();
+}
+
+static void warn(void *ctx, const char *text)
+{
+	uw_msg_warn("%s", text);
+}
+
+void uw_tool_watch(struct uw_tool *tool, struct uw_source *source)
+{
+	source->warn = warn;
+	source->cancelled = cancelled;
+	source->watch_ctx = tool;
 }
 
 const char *uw_tmp_dir(void)
@@ -111,6 +136,22 @@ static int print_json(const void *ctx, FILE *f)
 	if (json_dumpf(report, f, JSON_SORT_KEYS | JSON_INDENT(2)) != 0)
 		return -1;
 	return fputc('\n', f) == EOF ? -1 : 0;
+}
+
+json_t *uw_json_text(const char *text)
+{
+	json_t *value = json_string(text);
+	char *escaped = NULL;
+	size_t n = 0;
+	FILE *f;
+
+	if (value != NULL || (f = open_memstream(&escaped, &n)) == NULL)
+		return value;
+	uw_print_escaped(f, text, strlen(text));
+	if (fclose(f) == 0)
+		value = json_stringn(escaped, n);
+	free(escaped);
+	return value;
 }
 
 enum uw_status uw_write_json(const char *path, json_t *report, struct uw_error *err)

@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "sink.h"
+#include "source.h"
 #include "unweight/container.h"
 
 struct uw_tool {
@@ -15,8 +16,11 @@ struct uw_tool {
 	struct uw_job job; /* borrows the two above: the tool must not be moved */
 };
 
-/* nthreads 0: all CPUs available. Installs the signal handlers. */
+/* nthreads 0: all CPUs available. Installs the signal handlers. Ends the program (exit 2) if UW_CPU_LEVEL names no level. */
 void uw_tool_init(struct uw_tool *tool, unsigned nthreads);
+
+/* Shows the source's warnings, and lets signals stop its waiting. */
+void uw_tool_watch(struct uw_tool *tool, struct uw_source *source);
 
 /* Folder for temporary files: $TMPDIR or /tmp. */
 const char *uw_tmp_dir(void);
@@ -30,7 +34,10 @@ int uw_tool_exit(int code);
 /* Writes `report` with sorted keys to `path`, or to stdout for "-"; takes the reference. A NULL report is out of memory. Files are replaced atomically. */
 UW_MUST_CHECK enum uw_status uw_write_json(const char *path, json_t *report, struct uw_error *err);
 
-/* The same for a function that prints to a stream and returns 0 or -1. */
+/* A string for a report: `text` as it is or, if it is not UTF-8 (a name cut by a message, a path of the command line), escaped as on a terminal. */
+json_t *uw_json_text(const char *text);
+
+/* What uw_write_json does, for a function that prints to a stream and returns 0 or -1. */
 UW_MUST_CHECK enum uw_status uw_write_text(const char *path, int (*print)(const void *ctx, FILE *f), const void *ctx,
 					   struct uw_error *err);
 

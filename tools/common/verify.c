@@ -25,7 +25,8 @@ static enum uw_status verify_container(const struct uw_bundle *bundle, const str
 static bool same_tensor(const struct uw_extent *a, const struct uw_extent *b)
 {
 	return a->kind == b->kind && a->src_nbytes == b->src_nbytes && a->dtype == b->dtype && a->ndims == b->ndims &&
-	       a->name_nbytes == b->name_nbytes && memcmp(a->name, b->name, a->name_nbytes) == 0 &&
+	       a->name_nbytes == b->name_nbytes &&
+	       (a->name_nbytes == 0 || memcmp(a->name, b->name, a->name_nbytes) == 0) &&
 	       (a->ndims == 0 || memcmp(a->dims, b->dims, a->ndims * sizeof(*a->dims)) == 0);
 }
 
