@@ -99,10 +99,17 @@ struct batch {
 	_Alignas(64) uint8_t values[UW_HUFF_BATCH][UW_CHUNK_WEIGHTS];
 };
 
-static enum uw_status decode_batch(const struct uw_cpu_ops *ops, const struct uw_coded *coded, const uint16_t *chunk,
-				   uint32_t n, const struct windows *windows, struct batch *batch,
-				   struct uw_error *err)
+static const uint8_t *stream_of(const struct uw_coded *coded, uint64_t c)
 {
+	return coded->e + (size_t)uw_coded_word(coded, c).stream_start * UW_STREAM_UNIT;
+}
+
+/* Decodes the n chunks that stand at `at` in the order. */
+static enum uw_status decode_batch(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
+				   const struct order *order, uint64_t at, uint32_t n, const struct windows *windows,
+				   struct batch *batch, struct uw_error *err)
+{
+	const uint16_t *chunk = order->chunk + at;
 	struct uw_huff_chunk streams[UW_HUFF_BATCH];
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -111,9 +118,11 @@ static enum uw_status decode_batch(const struct uw_cpu_ops *ops, const struct uw
 
 		if (status != UW_OK)
 			return status;
-		streams[i].src = coded->e + (size_t)word.stream_start * UW_STREAM_UNIT;
+		streams[i].src = stream_of(coded, chunk[i]);
 		streams[i].shift = word.shift;
 		streams[i].out = batch->values[i];
+		streams[i].next = stream_of(coded, order->chunk[at + n + i < order->n ? at + n + i : at]);
+		streams[i].plane = coded->s + (size_t)chunk[i] * UW_CHUNK_WEIGHTS;
 	}
 	ops->huff_decode(streams, n, uw_chunk_ntiles(&coded->shape, chunk[0]),
 			 windows->table[uw_coded_word(coded, chunk[0]).table]);
@@ -163,39 +172,34 @@ static void decode_tile(const struct output *out, uint64_t t, const struct uw_ti
 		       tile->ncols * sizeof(*whole));
 }
 
-static void apply_patches(const struct output *out, uint64_t c, const struct uw_tile tiles[UW_CHUNK_TILES])
-{
-	const struct uw_coded *coded = out->coded;
-	uint32_t end = uw_coded_patch_end(coded, c);
-
-	for (uint32_t n = uw_coded_word(coded, c).patch_start; n < end; n++) {
-		uint32_t patch = uw_load_le32(coded->patches + (size_t)n * UW_PATCH_NBYTES);
-		uint32_t p = patch >> 16 & 1023, step = p / 256, lane = p / 8 % UW_LANES, i = p % 8;
-		const struct uw_tile *tile = &tiles[patch >> 26 & 7];
-		bool linear = coded->shape.order == UW_ORDER_LINEAR;
-		uint32_t row = linear ? 0 : uw_position_row(lane, i);
-		uint32_t col = linear ? p : uw_position_col(step, lane, i);
-
-		if (row < tile->nrows && col < tile->ncols)
-			out->weights[tile->first + row * (size_t)coded->shape.ncols + col] ^= (uint16_t)patch;
-	}
-}
-
 /* All tiles of chunk c; e are its exponents, or NULL in coding P4. */
 static void decode_chunk(const struct output *out, uint64_t c, const uint8_t *e)
 {
 	const struct uw_shape *shape = &out->coded->shape;
 	const uint8_t *pairs = out->coded->tables[uw_coded_word(out->coded, c).table].pairs;
-	struct uw_tile tiles[UW_CHUNK_TILES];
 	struct uw_tile_walk walk;
 
 	uw_tile_walk_start(&walk, shape);
 	uw_tile_walk_seek(&walk, c * UW_CHUNK_TILES);
 	for (uint32_t t = 0; t < uw_chunk_ntiles(shape, c); t++) {
-		tiles[t] = uw_tile_walk_next(&walk);
-		decode_tile(out, c * UW_CHUNK_TILES + t, &tiles[t], e != NULL ? e + t * UW_TILE_WEIGHTS : NULL, pairs);
+		struct uw_tile tile = uw_tile_walk_next(&walk);
+
+		decode_tile(out, c * UW_CHUNK_TILES + t, &tile, e != NULL ? e + t * UW_TILE_WEIGHTS : NULL, pairs);
 	}
-	apply_patches(out, c, tiles);
+}
+
+/* ---- coding H ---- */
+
+/* A patch has only bits of the exponent, so it can be applied before exponents are put together with the rest. */
+static void patch_exponents(const struct uw_coded *coded, uint64_t c, uint8_t *e)
+{
+	uint32_t end = uw_coded_patch_end(coded, c);
+
+	for (uint32_t n = uw_coded_word(coded, c).patch_start; n < end; n++) {
+		uint32_t patch = uw_load_le32(coded->patches + (size_t)n * UW_PATCH_NBYTES);
+
+		e[patch >> 16] ^= (uint8_t)(patch >> 7);
+	}
 }
 
 static enum uw_status decode_huffman(const struct output *out, struct uw_error *err)
@@ -211,13 +215,50 @@ static enum uw_status decode_huffman(const struct output *out, struct uw_error *
 		enum uw_status status;
 
 		n = batch_size(coded, &order, at);
-		status = decode_batch(out->ops, coded, order.chunk + at, (uint32_t)n, &windows, &batch, err);
+		status = decode_batch(out->ops, coded, &order, at, (uint32_t)n, &windows, &batch, err);
 		if (status != UW_OK)
 			return status;
-		for (uint64_t i = 0; i < n; i++)
+		for (uint64_t i = 0; i < n; i++) {
+			patch_exponents(coded, order.chunk[at + i], batch.values[i]);
 			decode_chunk(out, order.chunk[at + i], batch.values[i]);
+		}
 	}
 	return UW_OK;
+}
+
+/* ---- coding P4 ---- */
+
+static void patch_weights(const struct output *out, uint64_t c)
+{
+	const struct uw_coded *coded = out->coded;
+	bool linear = coded->shape.order == UW_ORDER_LINEAR;
+	uint32_t end = uw_coded_patch_end(coded, c);
+
+	for (uint32_t n = uw_coded_word(coded, c).patch_start; n < end; n++) {
+		uint32_t patch = uw_load_le32(coded->patches + (size_t)n * UW_PATCH_NBYTES);
+		uint32_t p = patch >> 16 & 1023, step = p / 256, lane = p / 8 % UW_LANES, i = p % 8;
+		uint32_t row = linear ? 0 : uw_position_row(lane, i);
+		uint32_t col = linear ? p : uw_position_col(step, lane, i);
+		struct uw_tile_walk walk;
+		struct uw_tile tile;
+
+		uw_tile_walk_start(&walk, &coded->shape);
+		uw_tile_walk_seek(&walk, c * UW_CHUNK_TILES + (patch >> 26));
+		tile = uw_tile_walk_next(&walk);
+		if (row < tile.nrows && col < tile.ncols)
+			out->weights[tile.first + row * (size_t)coded->shape.ncols + col] ^= (uint16_t)patch;
+	}
+}
+
+/* Patches come last: a weight that has just been stored past the caches would have to be waited for. */
+static void decode_palette(const struct output *out)
+{
+	uint64_t nchunks = out->coded->shape.nchunks;
+
+	for (uint64_t c = 0; c < nchunks; c++)
+		decode_chunk(out, c, NULL);
+	for (uint64_t c = 0; c < nchunks; c++)
+		patch_weights(out, c);
 }
 
 enum uw_status uw_coded_decode(const struct uw_cpu_ops *ops, const struct uw_coded *coded, enum uw_store store,
@@ -226,12 +267,10 @@ enum uw_status uw_coded_decode(const struct uw_cpu_ops *ops, const struct uw_cod
 	struct output out = { ops, coded, store, weights };
 	enum uw_status status = UW_OK;
 
-	if (coded->coding == UW_CODING_H) {
+	if (coded->coding == UW_CODING_H)
 		status = decode_huffman(&out, err);
-	} else {
-		for (uint64_t c = 0; c < coded->shape.nchunks; c++)
-			decode_chunk(&out, c, NULL);
-	}
+	else
+		decode_palette(&out);
 	if (store == UW_STORE_STREAM)
 		ops->fence();
 	return status;
@@ -280,7 +319,7 @@ enum uw_status uw_coded_to_p4(const struct uw_cpu_ops *ops, const struct uw_code
 		enum uw_status status;
 
 		n = batch_size(coded, &order, at);
-		status = decode_batch(ops, coded, order.chunk + at, (uint32_t)n, &windows, &batch, err);
+		status = decode_batch(ops, coded, &order, at, (uint32_t)n, &windows, &batch, err);
 		if (status != UW_OK)
 			return status;
 		for (uint64_t i = 0; i < n; i++) {

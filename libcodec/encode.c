@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Planning and encoding of a group. The plan does all the work that depends on the weights and leaves
- * S plane, symbols and patches in the scratch memory; encoding puts them together in one of two codings.
+ * Planning and encoding of a group. The plan does all the work that depends on the weights and leaves S plane, symbols
+ * and patches in the scratch memory; encoding puts them together in one of two codings.
+ *
+ * A group is larger than the second cache, so passes over the scratch memory are what time goes into. There are three:
+ * weights to S plane, exponents and histograms; exponents to symbols and sizes; symbols to streams. The second runs
+ * from the last chunk to the first, so that each pass begins with what the one before it has touched last.
  */
 #include <string.h>
 
@@ -12,201 +16,309 @@
 #include "unweight/bytes.h"
 #include "unweight/cpu_ops.h"
 
-/* The scratch memory's parts, in this order. */
+/* The scratch memory's parts, in this order. The S plane is where the group's stored bytes end; head and E have room
+ * before it. */
 struct scratch {
 	uint8_t *s;         /* ntiles x 1024: S plane */
 	uint8_t *sym;       /* ntiles x 1024: first exponents, then symbols, in position order */
 	uint32_t *patches;  /* ntiles x 32 */
 	uint32_t *counts;   /* nchunks x 256: exponents of each chunk, padding not counted */
 	uint32_t *npadding; /* nchunks */
+	uint16_t *rows;     /* nchunks x 256: work memory of the choice of tables */
+	uint8_t *units;     /* nchunks x 32: d[] of each chunk's stream */
 };
+
+/* Most that head and E can take. */
+static size_t front_nbytes(const struct uw_shape *shape)
+{
+	uint64_t streams = shape->ntiles * (UW_TILE_WEIGHTS / 8 * UW_MAX_CODE_LEN) +
+			   shape->nchunks * (UW_LANE_HEADER_NBYTES + UW_LANES + UW_STREAM_UNIT);
+
+	return (size_t)(uw_head_nbytes(shape, UW_MAX_TABLES, shape->ntiles * UW_MAX_TILE_PATCHES) +
+			uw_region_align(streams));
+}
 
 static struct scratch scratch_of(const struct uw_shape *shape, void *memory)
 {
 	struct scratch m;
 
-	m.s = memory;
+	m.s = (uint8_t *)memory + front_nbytes(shape);
 	m.sym = m.s + shape->ntiles * UW_TILE_WEIGHTS;
 	m.patches = (uint32_t *)(void *)(m.sym + shape->ntiles * UW_TILE_WEIGHTS);
 	m.counts = m.patches + shape->ntiles * UW_MAX_TILE_PATCHES;
 	m.npadding = m.counts + shape->nchunks * 256;
+	m.rows = (uint16_t *)(void *)(m.npadding + shape->nchunks);
+	m.units = (uint8_t *)(m.rows + shape->nchunks * 256);
 	return m;
 }
 
 size_t uw_codec_scratch_nbytes(const struct uw_shape *shape)
 {
-	return (size_t)(shape->ntiles * (2 * UW_TILE_WEIGHTS + UW_MAX_TILE_PATCHES * sizeof(uint32_t)) +
-			shape->nchunks * 257 * sizeof(uint32_t));
+	return front_nbytes(shape) +
+	       (size_t)(shape->ntiles * (2 * UW_TILE_WEIGHTS + UW_MAX_TILE_PATCHES * sizeof(uint32_t)) +
+			shape->nchunks * (257 * sizeof(uint32_t) + 256 * sizeof(uint16_t) + UW_LANES));
 }
 
-/* ---- weights -> S plane and exponents ---- */
+/* ---- weights -> S plane, exponents, statistics ---- */
 
-static void split_partial(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct uw_tile *tile,
-			  const uint16_t *weights, uint8_t *s, uint8_t *e)
+/* Copies what the group has of the tile into a whole one; the rest keeps its value. */
+static void copy_partial(const struct uw_shape *shape, const struct uw_tile *tile, const uint16_t *weights,
+			 uint16_t whole[UW_TILE_WEIGHTS])
 {
-	uint16_t whole[UW_TILE_WEIGHTS] = { 0 };
-
 	for (uint32_t r = 0; r < tile->nrows; r++)
 		memcpy(whole + (size_t)r * UW_TILE_COLS, weights + tile->first + r * (size_t)shape->ncols,
 		       tile->ncols * sizeof(*whole));
-	ops->split[shape->order](whole, UW_TILE_COLS, s, e);
 }
 
-static void split_all(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const uint16_t *weights,
-		      const struct scratch *m)
+/* Splits and counts one chunk: what has just been split is counted while the first cache holds it. */
+static void split_chunk(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const uint16_t *weights, uint64_t c,
+			struct uw_tile_walk *walk, const struct scratch *m)
 {
-	struct uw_tile_walk walk;
+	uint32_t ntiles = uw_chunk_ntiles(shape, c), *counts = m->counts + 256 * c;
+	uint8_t *s = m->s + c * UW_CHUNK_WEIGHTS, *e = m->sym + c * UW_CHUNK_WEIGHTS;
 
-	memset(m->npadding, 0, (size_t)shape->nchunks * sizeof(*m->npadding));
-	uw_tile_walk_start(&walk, shape);
-	for (uint64_t t = 0; t < shape->ntiles; t++) {
-		struct uw_tile tile = uw_tile_walk_next(&walk);
-		uint8_t *s = m->s + t * UW_TILE_WEIGHTS, *e = m->sym + t * UW_TILE_WEIGHTS;
+	m->npadding[c] = 0;
+	for (uint32_t t = 0; t < ntiles; t++, s += UW_TILE_WEIGHTS, e += UW_TILE_WEIGHTS) {
+		struct uw_tile tile = uw_tile_walk_next(walk);
 
 		if (tile.full) {
 			ops->split[shape->order](weights + tile.first, (size_t)shape->ncols, s, e);
 		} else {
-			split_partial(ops, shape, &tile, weights, s, e);
-			m->npadding[t / UW_CHUNK_TILES] += UW_TILE_WEIGHTS - tile.nrows * tile.ncols;
+			uint16_t whole[UW_TILE_WEIGHTS] = { 0 };
+
+			copy_partial(shape, &tile, weights, whole);
+			ops->split[shape->order](whole, UW_TILE_COLS, s, e);
+			m->npadding[c] += UW_TILE_WEIGHTS - tile.nrows * tile.ncols;
 		}
 	}
+	memset(counts, 0, 256 * sizeof(*counts));
+	ops->histogram(m->sym + c * UW_CHUNK_WEIGHTS, ntiles * UW_TILE_WEIGHTS, counts);
+	counts[0] -= m->npadding[c]; /* padding was split as zero weights */
 }
 
-/* ---- statistics ---- */
-
-static void count_all(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct scratch *m,
-		      struct uw_plan *plan)
+static void split_all(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const uint16_t *weights,
+		      const struct scratch *m, uint64_t total[256])
 {
-	memset(m->counts, 0, (size_t)shape->nchunks * 256 * sizeof(*m->counts));
-	memset(plan->counts, 0, sizeof(plan->counts));
-	for (uint64_t c = 0; c < shape->nchunks; c++) {
-		uint32_t *counts = m->counts + 256 * c;
+	uint32_t sum[256] = { 0 };
+	struct uw_tile_walk walk;
 
-		ops->histogram(m->sym + c * UW_CHUNK_WEIGHTS, uw_chunk_ntiles(shape, c) * UW_TILE_WEIGHTS, counts);
-		counts[0] -= m->npadding[c]; /* padding was split as zero weights */
+	uw_tile_walk_start(&walk, shape);
+	for (uint64_t c = 0; c < shape->nchunks; c++) {
+		split_chunk(ops, shape, weights, c, &walk, m);
 		for (unsigned e = 0; e < 256; e++)
-			plan->counts[e] += counts[e];
+			sum[e] += m->counts[256 * c + e];
 	}
+	for (unsigned e = 0; e < 256; e++)
+		total[e] = sum[e];
 }
 
 /* ---- exponents -> symbols and patches ---- */
 
-static bool is_padding(const struct uw_shape *shape, const struct uw_tile *tile, uint32_t p)
+/* Padding must come out as symbol 0, whatever symbol exponent 0 has. Splitting a tile that is all ones where there
+ * is padding tells where that is in position order. */
+static void settle_padding(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct uw_tile *tile,
+			   uint8_t *e, const struct uw_table *table)
 {
-	uint32_t step = p / 256, lane = p / 8 % UW_LANES, i = p % 8;
+	uint16_t whole[UW_TILE_WEIGHTS];
+	uint8_t s[UW_TILE_WEIGHTS], padding[UW_TILE_WEIGHTS];
+	uint8_t settled = (uint8_t)(2 * table->pairs[0]);
 
-	if (shape->order == UW_ORDER_LINEAR)
-		return p >= tile->ncols;
-	return uw_position_row(lane, i) >= tile->nrows || uw_position_col(step, lane, i) >= tile->ncols;
+	memset(whole, 0xFF, sizeof(whole));
+	for (uint32_t r = 0; r < tile->nrows; r++)
+		memset(whole + (size_t)r * UW_TILE_COLS, 0, tile->ncols * sizeof(*whole));
+	ops->split[shape->order](whole, UW_TILE_COLS, s, padding);
+	for (uint32_t p = 0; p < UW_TILE_WEIGHTS; p++)
+		e[p] = (uint8_t)((e[p] & ~padding[p]) | (settled & padding[p]));
 }
 
-/* Padding must come out as symbol 0, whatever symbol exponent 0 has. */
-static void settle_padding(const struct uw_shape *shape, const struct uw_tile *tile, uint8_t *e,
-			   const struct uw_table *table)
+static void settle_chunk(const struct uw_cpu_ops *ops, const struct uw_shape *shape, uint64_t c, uint8_t *e,
+			 const struct uw_table *table)
 {
-	for (uint32_t p = 0; p < UW_TILE_WEIGHTS; p++) {
-		if (is_padding(shape, tile, p))
-			e[p] = (uint8_t)(2 * table->pairs[0]);
+	struct uw_tile_walk walk;
+
+	uw_tile_walk_start(&walk, shape);
+	uw_tile_walk_seek(&walk, c * UW_CHUNK_TILES);
+	for (uint32_t t = 0; t < uw_chunk_ntiles(shape, c); t++, e += UW_TILE_WEIGHTS) {
+		struct uw_tile tile = uw_tile_walk_next(&walk);
+
+		if (!tile.full)
+			settle_padding(ops, shape, &tile, e, table);
 	}
 }
 
-static void add_patches(const uint8_t *e, uint32_t n, const uint8_t map[256], const struct uw_table *table,
-			uint32_t *patch)
-{
-	for (uint32_t p = 0; p < n; p++) {
-		if (map[e[p]] & 0x80) {
-			uint32_t placeholder = 2u * table->pairs[0] + (e[p] & 1);
+/* A table with what the symbols and patches of a chunk need of it. */
+struct coder {
+	const struct uw_table *table;
+	struct uw_huff_code code[UW_SYMBOLS];
+	uint8_t map[256];
+	uint8_t low, span;   /* the exponents low .. low + span have symbols; most weights have one of them */
+	uint8_t escape[256]; /* exponents of the group that are escapes */
+	uint32_t nescape;
+};
 
-			*patch++ = p << 16 | (placeholder ^ e[p]) << 7;
+static void coder_init(struct coder *coder, const struct uw_table *table, const uint64_t total[256])
+{
+	uint8_t low = (uint8_t)(2 * table->pairs[0]), high = low;
+
+	uw_table_map(table, coder->map);
+	while (low > 0 && !(coder->map[low - 1] & 0x80))
+		low--;
+	while (high < 255 && !(coder->map[high + 1] & 0x80))
+		high++;
+	coder->table = table;
+	coder->low = low;
+	coder->span = (uint8_t)(high - low);
+	coder->nescape = 0;
+	for (unsigned e = 0; e < 256; e++) {
+		if (total[e] != 0 && coder->map[e] & 0x80)
+			coder->escape[coder->nescape++] = (uint8_t)e;
+	}
+	uw_huff_codes(table->lens, coder->code);
+}
+
+static uint32_t count_escapes(const struct coder *coder, const uint32_t counts[256])
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < coder->nescape; i++)
+		n += counts[coder->escape[i]];
+	return n;
+}
+
+/* A tile with escapes has one or two: 64 weights at a time are passed over, in a form that compilers vectorize,
+ * until all are found. */
+#define SEARCH 64u
+
+static uint8_t farthest(const uint8_t e[SEARCH], uint8_t low)
+{
+	uint8_t far = 0;
+
+	for (unsigned i = 0; i < SEARCH; i++) {
+		uint8_t v = (uint8_t)(e[i] - low);
+
+		far = v > far ? v : far;
+	}
+	return far;
+}
+
+/* The patches of n escapes, which are those of the tile that begins at position p of its chunk. */
+static void add_patches(const uint8_t *e, uint32_t p, uint32_t n, const struct coder *coder, uint32_t *patch)
+{
+	const uint32_t *end = patch + n;
+	uint32_t placeholder = 2u * coder->table->pairs[0];
+
+	for (; patch != end; p += SEARCH, e += SEARCH) {
+		if (farthest(e, coder->low) <= coder->span)
+			continue;
+		for (uint32_t i = 0; i < SEARCH; i++) {
+			if (coder->map[e[i]] & 0x80)
+				*patch++ = (p + i) << 16 | ((placeholder + (e[i] & 1)) ^ e[i]) << 7;
 		}
 	}
 }
 
-/* Turns one chunk's exponents into symbols in place. Returns false if the group has too many escapes. */
-static bool chunk_symbols(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct scratch *m,
-			  struct uw_tile_walk *walk, uint64_t c, const struct uw_table *table, uint64_t *npatches)
+/* Turns one chunk's exponents into symbols in place. */
+static void chunk_symbols(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct scratch *m,
+			  uint64_t c, const struct coder *coder, uint32_t *patches)
 {
-	uint32_t ntiles = uw_chunk_ntiles(shape, c), n = ntiles * UW_TILE_WEIGHTS;
-	uint8_t *e = m->sym + c * UW_CHUNK_WEIGHTS;
-	uint8_t sym[UW_CHUNK_WEIGHTS], map[256];
-	uint32_t nescapes;
+	uint32_t n = uw_chunk_ntiles(shape, c) * UW_TILE_WEIGHTS;
+	uint8_t *e = m->sym + c * UW_CHUNK_WEIGHTS, sym[UW_CHUNK_WEIGHTS];
 
-	uw_table_map(table, map);
-	for (uint32_t t = 0; t < ntiles; t++) {
-		struct uw_tile tile = uw_tile_walk_next(walk);
+	if (m->npadding[c] != 0)
+		settle_chunk(ops, shape, c, e, coder->table);
+	for (uint32_t p = 0; p < n; p += UW_TILE_WEIGHTS) {
+		uint32_t nescapes = ops->symbols(e + p, UW_TILE_WEIGHTS, coder->map, sym + p);
 
-		if (!tile.full)
-			settle_padding(shape, &tile, e + t * UW_TILE_WEIGHTS, table);
+		if (nescapes != 0)
+			add_patches(e + p, p, nescapes, coder, patches);
+		patches += nescapes;
 	}
-	nescapes = ops->symbols(e, n, map, sym);
-	if (*npatches + nescapes > shape->ntiles * UW_MAX_TILE_PATCHES)
-		return false;
-	if (nescapes != 0)
-		add_patches(e, n, map, table, m->patches + *npatches);
-	*npatches += nescapes;
 	memcpy(e, sym, n);
-	return true;
 }
 
 /* ---- sizes of the streams ---- */
 
-/* Lane sizes as base and differences in units of 2^shift bits, with the smallest shift whose differences fit 8 bits. */
-static void lane_units(const uint32_t nbits[UW_LANES], uint32_t *base, uint32_t *shift, uint32_t *total_bits)
+/* Lane sizes as base and differences in units of 2^shift bits, with the smallest shift whose differences fit 8 bits.
+ * Returns the size of the stream in units of 4 bytes. */
+static uint32_t lane_units(const uint32_t nbits[UW_LANES], struct uw_chunk_word *word, uint8_t units[UW_LANES])
 {
-	uint32_t low = nbits[0], high = nbits[0];
+	uint32_t low = nbits[0], high = nbits[0], sum = 0;
 
 	for (unsigned k = 1; k < UW_LANES; k++) {
 		low = nbits[k] < low ? nbits[k] : low;
 		high = nbits[k] > high ? nbits[k] : high;
 	}
-	for (*shift = 0;; ++*shift) {
-		uint32_t round = (1u << *shift) - 1;
+	for (word->shift = 0;; word->shift++) {
+		uint32_t round = (1u << word->shift) - 1;
 
-		*base = (low + round) >> *shift;
-		if (((high + round) >> *shift) - *base <= 255)
+		word->base = (low + round) >> word->shift;
+		if (((high + round) >> word->shift) - word->base <= 255)
 			break;
 	}
-	*total_bits = 0;
-	for (unsigned k = 0; k < UW_LANES; k++)
-		*total_bits += ((nbits[k] + (1u << *shift) - 1) >> *shift) << *shift;
+	for (unsigned k = 0; k < UW_LANES; k++) {
+		uint32_t n = (nbits[k] + (1u << word->shift) - 1) >> word->shift;
+
+		units[k] = (uint8_t)(n - word->base);
+		sum += n;
+	}
+	return (8 * UW_LANE_HEADER_NBYTES + (sum << word->shift) + 8 * UW_STREAM_UNIT - 1) / (8 * UW_STREAM_UNIT);
 }
 
-static uint32_t stream_units(uint32_t total_bits)
+/* Tables for the group, and where each chunk's patches begin. Returns their number. */
+static uint64_t choose(const struct uw_shape *shape, const struct scratch *m, uint32_t patch_nbits,
+		       struct uw_plan *plan, struct coder coders[UW_MAX_TABLES])
 {
-	return (8 * UW_LANE_HEADER_NBYTES + total_bits + 8 * UW_STREAM_UNIT - 1) / (8 * UW_STREAM_UNIT);
+	uint8_t chunk_table[UW_MAX_GROUP_WEIGHTS / UW_CHUNK_WEIGHTS];
+	uint64_t nescapes = 0;
+
+	plan->ntables = uw_tables_choose(m->counts, plan->counts, m->npadding, shape->nchunks, patch_nbits, m->rows,
+					 plan->tables, chunk_table);
+	for (uint32_t t = 0; t < plan->ntables; t++)
+		coder_init(&coders[t], &plan->tables[t], plan->counts);
+	for (uint64_t c = 0; c < shape->nchunks; c++) {
+		struct uw_chunk_word word = { .table = chunk_table[c], .patch_start = (uint32_t)nescapes };
+
+		plan->chunk_words[c] = uw_chunk_word_pack(word);
+		nescapes += count_escapes(&coders[word.table], m->counts + 256 * c);
+	}
+	return nescapes;
 }
 
 enum uw_status uw_codec_plan(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const uint16_t *weights,
-			     void *memory, struct uw_plan *plan)
+			     enum uw_coding coding, void *memory, struct uw_plan *plan)
 {
+	uint32_t patch_nbits = coding == UW_CODING_P4 ? UW_AVOID_PATCHES : UW_PATCH_NBITS;
 	struct scratch m = scratch_of(shape, memory);
-	uint8_t chunk_table[UW_MAX_GROUP_WEIGHTS / UW_CHUNK_WEIGHTS];
-	struct uw_huff_code codes[UW_MAX_TABLES][UW_SYMBOLS];
-	struct uw_tile_walk walk;
-	struct uw_chunk_word word = { 0 };
+	uint64_t max_escapes = shape->ntiles * UW_MAX_TILE_PATCHES;
+	struct coder coders[UW_MAX_TABLES];
+	uint32_t start = 0;
 
-	split_all(ops, shape, weights, &m);
-	count_all(ops, shape, &m, plan);
-	plan->ntables = uw_tables_choose(m.counts, m.npadding, shape->nchunks, plan->tables, chunk_table);
-	for (uint32_t t = 0; t < plan->ntables; t++)
-		uw_huff_codes(plan->tables[t].lens, codes[t]);
+	split_all(ops, shape, weights, &m, plan->counts);
+	plan->nescapes = choose(shape, &m, patch_nbits, plan, coders);
+	if (plan->nescapes > max_escapes && patch_nbits != UW_AVOID_PATCHES)
+		plan->nescapes = choose(shape, &m, UW_AVOID_PATCHES, plan, coders);
+	if (plan->nescapes > max_escapes)
+		return UW_ERR_UNSUPPORTED;
 
-	plan->nescapes = 0;
-	uw_tile_walk_start(&walk, shape);
-	for (uint64_t c = 0; c < shape->nchunks; c++) {
-		const struct uw_table *table = &plan->tables[chunk_table[c]];
-		uint32_t nbits[UW_LANES], total_bits;
+	for (uint64_t c = shape->nchunks; c-- > 0;) {
+		struct uw_chunk_word word = uw_chunk_word_unpack(plan->chunk_words[c]);
+		const struct coder *coder = &coders[word.table];
+		uint32_t nbits[UW_LANES];
 
-		word.table = chunk_table[c];
-		word.patch_start = (uint32_t)plan->nescapes;
-		if (!chunk_symbols(ops, shape, &m, &walk, c, table, &plan->nescapes))
-			return UW_ERR_UNSUPPORTED;
-		ops->huff_bits(m.sym + c * UW_CHUNK_WEIGHTS, uw_chunk_ntiles(shape, c), codes[word.table], nbits);
-		lane_units(nbits, &word.base, &word.shift, &total_bits);
+		chunk_symbols(ops, shape, &m, c, coder, m.patches + word.patch_start);
+		ops->huff_bits(m.sym + c * UW_CHUNK_WEIGHTS, uw_chunk_ntiles(shape, c), coder->code, nbits);
+		word.stream_start = lane_units(nbits, &word, m.units + c * UW_LANES); /* for now: the stream's size */
 		plan->chunk_words[c] = uw_chunk_word_pack(word);
-		word.stream_start += stream_units(total_bits);
 	}
-	plan->stream_nbytes = (uint64_t)word.stream_start * UW_STREAM_UNIT;
+	for (uint64_t c = 0; c < shape->nchunks; c++) {
+		struct uw_chunk_word word = uw_chunk_word_unpack(plan->chunk_words[c]);
+		uint32_t size = word.stream_start;
+
+		word.stream_start = start;
+		plan->chunk_words[c] = uw_chunk_word_pack(word);
+		start += size;
+	}
+	plan->stream_nbytes = (uint64_t)start * UW_STREAM_UNIT;
 	return UW_OK;
 }
 
@@ -232,7 +344,7 @@ static void store_table(const struct uw_table *table, enum uw_coding coding, uin
 }
 
 static void store_head(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding,
-		       const uint32_t *patches, uint8_t *dst)
+		       const uint32_t *patches, uint8_t *dst, uint8_t *end)
 {
 	for (uint32_t t = 0; t < plan->ntables; t++, dst += UW_TABLE_NBYTES)
 		store_table(&plan->tables[t], coding, dst);
@@ -245,42 +357,53 @@ static void store_head(const struct uw_shape *shape, const struct uw_plan *plan,
 	}
 	for (uint64_t i = 0; i < plan->nescapes; i++, dst += UW_PATCH_NBYTES)
 		uw_store_le32(dst, patches[i]);
+	memset(dst, 0, (size_t)(end - dst));
 }
 
+/* One chunk's stream, `room` bytes. Bits are ORed in: first zeros. */
 static void store_stream(const struct uw_cpu_ops *ops, const uint8_t *sym, uint32_t ntiles,
-			 const struct uw_huff_code code[UW_SYMBOLS], struct uw_chunk_word word, uint8_t *dst)
+			 const struct uw_huff_code code[UW_SYMBOLS], struct uw_chunk_word word,
+			 const uint8_t units[UW_LANES], uint8_t *dst, size_t room)
 {
-	uint32_t nbits[UW_LANES], start[UW_LANES + 1];
+	uint32_t start[UW_LANES + 1];
 
-	ops->huff_bits(sym, ntiles, code, nbits);
 	start[0] = 8 * UW_LANE_HEADER_NBYTES;
-	for (unsigned k = 0; k < UW_LANES; k++) {
-		uint32_t units = (nbits[k] + (1u << word.shift) - 1) >> word.shift;
-
-		dst[k] = (uint8_t)(units - word.base);
-		start[k + 1] = start[k] + (units << word.shift);
-	}
+	for (unsigned k = 0; k < UW_LANES; k++)
+		start[k + 1] = start[k] + ((word.base + units[k]) << word.shift);
+	memcpy(dst, units, UW_LANE_HEADER_NBYTES);
+	memset(dst + UW_LANE_HEADER_NBYTES, 0, room - UW_LANE_HEADER_NBYTES);
 	ops->huff_encode(sym, ntiles, code, start, dst);
 }
 
-static void store_exponents(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct uw_plan *plan,
-			    enum uw_coding coding, const uint8_t *sym, uint8_t *dst)
+static void store_streams(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct uw_plan *plan,
+			  const struct scratch *m, uint8_t *dst)
 {
 	struct uw_huff_code codes[UW_MAX_TABLES][UW_SYMBOLS];
+	size_t end = (size_t)uw_region_align(plan->stream_nbytes);
 
-	if (coding == UW_CODING_P4) {
-		for (uint64_t t = 0; t < shape->ntiles; t++)
-			ops->p4_pack(sym + t * UW_TILE_WEIGHTS, dst + t * (UW_TILE_WEIGHTS / 2));
-		return;
-	}
 	for (uint32_t t = 0; t < plan->ntables; t++)
 		uw_huff_codes(plan->tables[t].lens, codes[t]);
 	for (uint64_t c = 0; c < shape->nchunks; c++) {
 		struct uw_chunk_word word = uw_chunk_word_unpack(plan->chunk_words[c]);
+		size_t from = (size_t)word.stream_start * UW_STREAM_UNIT, to = end;
 
-		store_stream(ops, sym + c * UW_CHUNK_WEIGHTS, uw_chunk_ntiles(shape, c), codes[word.table], word,
-			     dst + (size_t)word.stream_start * UW_STREAM_UNIT);
+		if (c + 1 < shape->nchunks)
+			to = (size_t)uw_chunk_word_unpack(plan->chunk_words[c + 1]).stream_start * UW_STREAM_UNIT;
+		store_stream(ops, m->sym + c * UW_CHUNK_WEIGHTS, uw_chunk_ntiles(shape, c), codes[word.table], word,
+			     m->units + c * UW_LANES, dst + from, to - from);
 	}
+}
+
+static void store_nibbles(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const uint8_t *sym, uint8_t *dst)
+{
+	for (uint64_t t = 0; t < shape->ntiles; t++)
+		ops->p4_pack(sym + t * UW_TILE_WEIGHTS, dst + t * (UW_TILE_WEIGHTS / 2));
+}
+
+uint8_t *uw_codec_place(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding, void *memory)
+{
+	return scratch_of(shape, memory).s - e_nbytes(shape, plan, coding) -
+	       uw_head_nbytes(shape, plan->ntables, plan->nescapes);
 }
 
 enum uw_status uw_codec_encode(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct uw_plan *plan,
@@ -293,9 +416,13 @@ enum uw_status uw_codec_encode(const struct uw_cpu_ops *ops, const struct uw_sha
 
 	if (dst_nbytes < head + e + s)
 		return UW_ERR_SPACE;
-	memset(dst, 0, (size_t)(head + e)); /* padding is zero, and bits are ORed in */
-	store_head(shape, plan, coding, m.patches, dst);
-	store_exponents(ops, shape, plan, coding, m.sym, dst + head);
-	memcpy(dst + head + e, m.s, (size_t)s);
+	store_head(shape, plan, coding, m.patches, dst, dst + head);
+	dst += head;
+	if (coding == UW_CODING_P4)
+		store_nibbles(ops, shape, m.sym, dst);
+	else
+		store_streams(ops, shape, plan, &m, dst);
+	if (dst + e != m.s)
+		memcpy(dst + e, m.s, (size_t)s);
 	return UW_OK;
 }

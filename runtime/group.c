@@ -63,6 +63,7 @@ static enum uw_status try_codec(struct uw_group_encoder *encoder, const struct u
 	struct uw_shape shape;
 	enum uw_status status = shape_of(extent, slice, &shape);
 	uint64_t nbytes;
+	uint8_t *coded;
 
 	if (status != UW_OK)
 		return uw_fail(err, UW_ERR_INTERNAL, UW_NO_OFFSET, "group of %llu x %llu weights",
@@ -71,7 +72,8 @@ static enum uw_status try_codec(struct uw_group_encoder *encoder, const struct u
 	if (status != UW_OK)
 		return status;
 	swap_words_if_big_endian(src, slice->src_nbytes);
-	status = uw_codec_plan(ops, &shape, (const uint16_t *)(const void *)src, encoder->scratch.data, plan);
+	status = uw_codec_plan(ops, &shape, (const uint16_t *)(const void *)src, coding,
+			       encoder->scratch.data, plan);
 	swap_words_if_big_endian(src, slice->src_nbytes);
 	encoder->planned = true;
 	if (status == UW_ERR_UNSUPPORTED)
@@ -79,13 +81,11 @@ static enum uw_status try_codec(struct uw_group_encoder *encoder, const struct u
 	nbytes = uw_codec_encoded_nbytes(&shape, plan, coding);
 	if (nbytes >= encoder->group.nbytes)
 		return UW_OK;
-	status = uw_buffer_reserve(&encoder->coded, nbytes, err);
-	if (status == UW_OK)
-		status = uw_codec_encode(ops, &shape, plan, coding, encoder->scratch.data, encoder->coded.data,
-					 encoder->coded.nbytes);
+	coded = uw_codec_place(&shape, plan, coding, encoder->scratch.data);
+	status = uw_codec_encode(ops, &shape, plan, coding, encoder->scratch.data, coded, (size_t)nbytes);
 	if (status != UW_OK)
 		return status;
-	encoder->stored = encoder->coded.data;
+	encoder->stored = coded;
 	encoder->group = (struct uw_group){
 		.nbytes = nbytes,
 		.npatches = (uint32_t)plan->nescapes,
@@ -153,7 +153,6 @@ enum uw_status uw_group_encode(struct uw_group_encoder *encoder, const struct uw
 void uw_group_encoder_free(struct uw_group_encoder *encoder)
 {
 	uw_buffer_free(&encoder->scratch);
-	uw_buffer_free(&encoder->coded);
 	uw_buffer_free(&encoder->zstd);
 }
 

@@ -17,7 +17,7 @@ void uw_buffer_free(struct uw_buffer *buffer);
 
 /* What encoding one group needs; reused from group to group by one thread. */
 struct uw_group_encoder {
-	struct uw_buffer scratch, coded, zstd;
+	struct uw_buffer scratch, zstd;
 	struct uw_plan plan;
 	bool planned;            /* plan.counts are those of the last group */
 	struct uw_group group;   /* the last result; off is not set */

@@ -247,7 +247,7 @@ static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *so
 		close_output(&out);
 		return uw_tool_failure(o->output, &err);
 	}
-	uw_progress_begin(&tool->progress, "compress", 0);
+	uw_progress_begin(&tool->progress, "compress", source->nbytes);
 	status = uw_model_pack(&options_, source, out.folder, &manifest, &where, &err);
 	uw_progress_end(&tool->progress);
 	if (status != UW_OK) {

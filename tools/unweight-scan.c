@@ -213,7 +213,9 @@ static enum uw_status scan_pass(struct uw_tool *tool, const char *path, struct c
 	c->begun = false;
 	if (status == UW_OK) {
 		uw_tool_watch(tool, source);
+		uw_progress_begin(&tool->progress, uw_profile_name(pack.profile), source->nbytes);
 		status = uw_model_pack(&pack, source, NULL, &manifest, where, err);
+		uw_progress_end(&tool->progress);
 	}
 	if (status == UW_OK)
 		status = uw_manifest_render(&manifest, &text, &n, err);
@@ -267,12 +269,10 @@ static int run(const struct opts *o, const char *path)
 	int code;
 
 	uw_tool_init(&tool, o->nthreads);
-	uw_progress_begin(&tool.progress, "scan", 0);
 	for (int pass = 0; pass < UW_SCAN_NPROFILES && status == UW_OK; pass++) {
 		c.pass = (enum uw_profile_index)pass;
 		status = scan_pass(&tool, path, &c, &where, &err);
 	}
-	uw_progress_end(&tool.progress);
 	if (status != UW_OK)
 		code = uw_tool_failure(where != NULL ? where : path, &err);
 	else

@@ -163,10 +163,16 @@ static enum uw_status verify(struct uw_tool *tool, const struct opts *o, const s
 	uint64_t total = 0;
 	enum uw_status status;
 
-	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++)
-		total += bundle->manifest.files[i].nbytes;
+	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++) {
+		const struct uw_manifest_file *file = &bundle->manifest.files[i];
+
+		if (o->level >= UW_VERIFY_CHECKSUM && file->container)
+			total += file->id.nbytes;
+		if (o->level == UW_VERIFY_DECODE || (o->level == UW_VERIFY_CHECKSUM && !file->container))
+			total += file->nbytes;
+	}
 	f->check = level_names[o->level];
-	uw_progress_begin(&tool->progress, "verify", o->level == UW_VERIFY_DECODE ? total : 0);
+	uw_progress_begin(&tool->progress, "verify", total);
 	status = uw_bundle_verify(bundle, o->level, &tool->job, take_verdict, f);
 	uw_progress_end(&tool->progress);
 	return status;
@@ -183,7 +189,7 @@ static enum uw_status compare(struct uw_tool *tool, const struct opts *o, const 
 	f->check = "against";
 	if (status == UW_OK) {
 		uw_tool_watch(tool, source);
-		uw_progress_begin(&tool->progress, "compare", 0);
+		uw_progress_begin(&tool->progress, "compare", source->nbytes);
 		status = uw_bundle_compare(bundle, source, &tool->job, take_verdict, f);
 		uw_progress_end(&tool->progress);
 	} else {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unweight/kernels.h"
 
+#include <string.h>
+
 #if defined(__x86_64__) && defined(__GNUC__)
 
 /* The compiler's run-time support asks CPUID and checks that the system saves the registers. */
@@ -31,3 +33,16 @@ uint32_t uw_cpu_flags(void)
 }
 
 #endif
+
+bool uw_cpu_level_mask(const char *name, uint32_t *mask)
+{
+	static const char *const names[] = { "c", "sse42", "avx2", "avx512" };
+
+	for (unsigned n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
+		if (strcmp(name, names[n]) == 0) {
+			*mask = (1u << n) - 1; /* the flags stand in this order */
+			return true;
+		}
+	}
+	return false;
+}

@@ -67,9 +67,13 @@ static void draw(const struct uw_progress *p, uint64_t elapsed_ms)
 	if (f == NULL)
 		return;
 	uw_print_escaped(f, p->label, strlen(p->label));
-	fprintf(f, " %3d%% [%.*s%*s] %s of %s  %s/s  %llu:%02u", (int)(part * 100), ncells, "####################",
-		BAR_NCELLS - ncells, "", uw_human_size(p->done, done), uw_human_size(p->total, total),
-		uw_human_size((uint64_t)rate, speed), (unsigned long long)(left_s / 60), (unsigned)(left_s % 60));
+	if (p->total == 0) /* a stream: nobody knows how much there is */
+		fprintf(f, " %s  %s/s", uw_human_size(p->done, done), uw_human_size((uint64_t)rate, speed));
+	else
+		fprintf(f, " %3d%% [%.*s%*s] %s of %s  %s/s  %llu:%02u", (int)(part * 100), ncells,
+			"####################", BAR_NCELLS - ncells, "", uw_human_size(p->done, done),
+			uw_human_size(p->total, total), uw_human_size((uint64_t)rate, speed),
+			(unsigned long long)(left_s / 60), (unsigned)(left_s % 60));
 	if (fclose(f) == 0)
 		uw_message_write(line, fit(line, nbytes), true);
 	free(line);

@@ -35,6 +35,7 @@ struct uw_source_ops {
 struct uw_source {
 	const struct uw_source_ops *ops;
 	bool single;         /* one single file without a folder */
+	uint64_t nbytes;     /* of all entries together; 0 if that is not known beforehand */
 	/* Set by whoever opened it (uw_tool_watch), before the first call of next; may be NULL. */
 	void (*warn)(void *ctx, const char *text);
 	bool (*cancelled)(void *ctx); /* asked while an archive is read, also while its other end keeps us waiting: UW_ERR_CANCELLED */

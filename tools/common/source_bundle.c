@@ -78,6 +78,8 @@ enum uw_status uw_source_open_bundle(const struct uw_bundle *bundle, struct uw_s
 	s->source.ops = &bundle_ops;
 	s->source.single = bundle->manifest.single;
 	s->bundle = bundle;
+	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++)
+		s->source.nbytes += bundle->manifest.files[i].nbytes;
 	*source = &s->source;
 	return UW_OK;
 }

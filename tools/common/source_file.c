@@ -81,6 +81,7 @@ enum uw_status uw_source_open_file(const char *path, struct uw_source **source, 
 		file_close(&s->base);
 		return status;
 	}
+	s->base.nbytes = s->entry.nbytes;
 	*source = &s->base;
 	return UW_OK;
 }

@@ -296,6 +296,8 @@ static enum uw_status list_folder(struct folder_source *s, struct uw_error *err)
 	status = walk_dir(&w, fd, NULL);
 	if (status == UW_OK && s->files.n != 0)
 		qsort(s->files.v, s->files.n, sizeof(*s->files.v), entry_order);
+	for (size_t i = 0; i < s->files.n; i++)
+		s->base.nbytes += s->files.v[i].nbytes;
 	return status;
 }
 

@@ -3,6 +3,7 @@
 #ifndef UNWEIGHT_KERNELS_H
 #define UNWEIGHT_KERNELS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "unweight/cpu_ops.h"
@@ -20,6 +21,9 @@ enum uw_cpu_flag {
 
 /* Levels of this machine that the operating system enables. */
 uint32_t uw_cpu_flags(void);
+
+/* All levels up to the one of that name: "c" (0), "sse42", "avx2", "avx512". False: there is no such level. */
+bool uw_cpu_level_mask(const char *name, uint32_t *mask);
 
 /* The table for these levels: portable C first, then each level's variants over it. */
 void uw_cpu_ops_init(struct uw_cpu_ops *ops, uint32_t cpu_flags);

@@ -84,7 +84,7 @@ struct uw_table {
  */
 struct uw_plan {
 	uint64_t counts[256];   /* exponents of the group; valid even if the plan fails with UW_ERR_UNSUPPORTED */
-	uint64_t nescapes;      /* weights outside their chunk's palette; a patch each */
+	uint64_t nescapes;      /* weights coded by a patch: outside their palette, or without a code */
 	uint64_t stream_nbytes; /* all H streams, before the padding of E */
 	uint32_t ntables;
 	struct uw_table tables[UW_MAX_TABLES];
@@ -94,13 +94,20 @@ struct uw_plan {
 /* Bytes of scratch memory that planning and encoding need for `shape`; alignment 64. */
 size_t uw_codec_scratch_nbytes(const struct uw_shape *shape);
 
-/* Chooses tables for the group at `weights` (shape->nweights words, row-major). Fills *plan and the scratch memory.
+/* Chooses tables for the group at `weights` (shape->nweights words, row-major). Fills *plan and the scratch memory. For
+ * coding H the whole is as small as it gets, rare symbols being patched to shorten the others; for P4 there are as few
+ * patches as possible, since serving code meets each of them in its inner loop. Either plan can be encoded in both codings.
  * UW_ERR_UNSUPPORTED: too many escapes, the group has to be stored RAW. */
 UW_MUST_CHECK enum uw_status uw_codec_plan(const struct uw_cpu_ops *ops, const struct uw_shape *shape,
-					   const uint16_t *weights, void *scratch, struct uw_plan *plan);
+					   const uint16_t *weights, enum uw_coding coding, void *scratch,
+					   struct uw_plan *plan);
 
 /* Exact stored size under `plan`; coding is H or P4. */
 uint64_t uw_codec_encoded_nbytes(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding);
+
+/* Where in the scratch memory uw_codec_encode can write the stored bytes without copying the S plane: as its dst, with
+ * uw_codec_encoded_nbytes() bytes. They stay until the next plan or encode there; the plan stays good. */
+uint8_t *uw_codec_place(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding, void *scratch);
 
 /* Writes the stored bytes of the group: exactly uw_codec_encoded_nbytes() of them. `scratch` is as uw_codec_plan left it,
  * so one plan serves both codings. UW_ERR_SPACE: dst_nbytes is less than that. */

@@ -20,7 +20,10 @@
 extern "C" {
 #endif
 
-/* What the next 7 bits of a lane mean: value is a symbol or an exponent, as the table's builder chose; nbits is 1 to 7. */
+/*
+ * What the next 7 bits of a lane mean: value is a symbol or an exponent, as the table's builder chose; nbits is 1 to 7. A table
+ * is that of a complete prefix code, so bit 6 of a window never changes nbits.
+ */
 struct uw_huff_entry {
 	uint8_t value;
 	uint8_t nbits;
@@ -41,6 +44,9 @@ struct uw_huff_chunk {
 	uint32_t shift;
 	bool good;                    /* set by the decoder */
 	uint8_t *out;                 /* 1024 * ntiles values in position order; alignment 64 */
+	/* What the caller reads next, to be prefetched meanwhile; only hints, any address will do. */
+	const uint8_t *next;          /* a stream of about this one's size */
+	const uint8_t *plane;         /* 1024 * ntiles bytes */
 };
 
 /* One tile: 1024 weights to S plane and exponents. Tiled: 16 rows of 64 weights, `ld` weights apart. Linear: 1024

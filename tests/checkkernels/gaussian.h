@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Weights as models have them, for measurements. */
+#ifndef UW_GAUSSIAN_H
+#define UW_GAUSSIAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* n BF16 values of N(0, sigma^2), rounded to nearest even; the same for the same seed. */
+void uw_gaussian_fill(uint16_t *weights, size_t n, float sigma, uint64_t seed);
+
+#endif

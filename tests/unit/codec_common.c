@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "codec_common.h"
+
+#include "../cpu_level.h"
+
+struct uw_cpu_ops ops;
+uint64_t rng_state;
+
+int use_level(void **state)
+{
+	uw_cpu_ops_init(&ops, cpu_level_flags());
+	return 0;
+}
+
+int seed(void **state)
+{
+	rng_state = 1;
+	return 0;
+}
+
+uint32_t rng(void)
+{
+	rng_state = rng_state * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(rng_state >> 32);
+}
+
+void *need(size_t nbytes)
+{
+	void *p = malloc(nbytes);
+
+	assert_non_null(p);
+	return p;
+}
+
+void assert_same(const void *a, const void *b, size_t nbytes)
+{
+	assert_true(memcmp(a, b, nbytes) == 0);
+}
+
+uint16_t bf16(unsigned exponent)
+{
+	return (uint16_t)((rng() & 0x807F) | exponent << 7);
+}
+
+/* Twelve uniforms make a normal deviate; all values are exact, so every machine makes the same weights. */
+uint16_t gaussian(uint64_t i)
+{
+	int32_t sum = -6 * 65536;
+	uint32_t word;
+	float value;
+
+	for (unsigned n = 0; n < 12; n++)
+		sum += (int32_t)(rng() >> 16);
+	value = (float)sum * (0.02f / 65536);
+	memcpy(&word, &value, sizeof(word));
+	return (uint16_t)((word + 0x7FFF + (word >> 16 & 1)) >> 16);
+}
+
+/* Exponent 100 + k with the frequency of the k-th last Fibonacci number. */
+uint16_t fibonacci(uint64_t i)
+{
+	uint32_t a = 610, b = 987, k = 0, at = rng() % 2583;
+
+	while (at >= b && k < 15) {
+		uint32_t next = b - a;
+
+		at -= b;
+		b = a;
+		a = next;
+		k++;
+	}
+	return bf16(100 + k);
+}
+
+uint16_t random_bits(uint64_t i)
+{
+	return (uint16_t)rng();
+}
+
+void fill(uint16_t *weights, uint64_t n, uint16_t (*weight)(uint64_t i))
+{
+	for (uint64_t i = 0; i < n; i++)
+		weights[i] = weight(i);
+}
+
+struct uw_shape shape_of(enum uw_order order, uint64_t nrows, uint64_t ncols)
+{
+	struct uw_shape shape;
+
+	if (order == UW_ORDER_TILED)
+		assert_int_equal(uw_shape_tiled(nrows, ncols, &shape), UW_OK);
+	else
+		assert_int_equal(uw_shape_linear(nrows * ncols, &shape), UW_OK);
+	return shape;
+}
+
+void *need_scratch(const struct uw_shape *shape)
+{
+	void *scratch;
+
+	assert_int_equal(posix_memalign(&scratch, 64, uw_codec_scratch_nbytes(shape)), 0);
+	return scratch;
+}
+
+struct stored encode(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding,
+		     const void *scratch)
+{
+	struct stored g = { *shape, coding, plan->ntables, (uint32_t)plan->nescapes, NULL, 0 };
+	uint8_t *again;
+
+	g.nbytes = (size_t)uw_codec_encoded_nbytes(shape, plan, coding);
+	g.bytes = need(g.nbytes);
+	again = need(g.nbytes);
+	memset(g.bytes, 0xA5, g.nbytes);
+	memset(again, 0x5A, g.nbytes);
+	assert_int_equal(uw_codec_encode(&ops, shape, plan, coding, scratch, again, g.nbytes - 1), UW_ERR_SPACE);
+	assert_int_equal(uw_codec_encode(&ops, shape, plan, coding, scratch, g.bytes, g.nbytes), UW_OK);
+	assert_int_equal(uw_codec_encode(&ops, shape, plan, coding, scratch, again, g.nbytes), UW_OK);
+	assert_same(g.bytes, again, g.nbytes);
+	free(again);
+	return g;
+}
+
+void check_decoded(const struct stored *g, const uint16_t *weights)
+{
+	size_t nbytes = (size_t)g->shape.nweights * sizeof(*weights);
+	uint16_t *back = need(nbytes);
+	struct uw_coded coded;
+
+	assert_int_equal(uw_coded_open(&g->shape, g->coding, g->ntables, g->npatches, g->bytes, g->nbytes, &coded,
+				       NULL), UW_OK);
+	for (unsigned store = UW_STORE_CACHED; store <= UW_STORE_STREAM; store++) {
+		memset(back, 0xA5, nbytes);
+		assert_int_equal(uw_coded_decode(&ops, &coded, store, back, NULL), UW_OK);
+		assert_same(back, weights, nbytes);
+	}
+	free(back);
+}
+
+const struct group_size sizes[NSIZES] = {
+	{ UW_ORDER_LINEAR, 1, 1 },     { UW_ORDER_LINEAR, 1, 2 },    { UW_ORDER_LINEAR, 1, 63 },
+	{ UW_ORDER_LINEAR, 1, 64 },    { UW_ORDER_LINEAR, 1, 65 },   { UW_ORDER_LINEAR, 1, 1023 },
+	{ UW_ORDER_LINEAR, 1, 1024 },  { UW_ORDER_LINEAR, 1, 1025 }, { UW_ORDER_LINEAR, 1, 8191 },
+	{ UW_ORDER_LINEAR, 1, 8192 },  { UW_ORDER_LINEAR, 1, 8193 }, { UW_ORDER_LINEAR, 1, 30000 },
+	{ UW_ORDER_TILED, 1, 1 },      { UW_ORDER_TILED, 1, 1000 },  { UW_ORDER_TILED, 700, 1 },
+	{ UW_ORDER_TILED, 15, 63 },    { UW_ORDER_TILED, 16, 64 },   { UW_ORDER_TILED, 17, 65 },
+	{ UW_ORDER_TILED, 64, 64 },    { UW_ORDER_TILED, 65, 129 },  { UW_ORDER_TILED, 80, 192 },
+	{ UW_ORDER_TILED, 128, 1000 },
+};
