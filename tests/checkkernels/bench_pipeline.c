@@ -86,7 +86,7 @@ static void encode(const struct groups *g, unsigned i, const struct uw_cpu_ops *
 {
 	const uint16_t *weights = data.weights + i * g->shape.nweights;
 
-	must(uw_codec_plan(ops, &g->shape, weights, data.scratch, data.plan));
+	must(uw_codec_plan(ops, &g->shape, weights, g->coding, data.scratch, data.plan));
 	if (g->stored[i] == NULL) {
 		g->room[i] = (size_t)uw_codec_encoded_nbytes(&g->shape, data.plan, g->coding);
 		g->stored[i] = need(g->room[i]);

@@ -122,7 +122,7 @@ static void check_counts(const struct uw_shape *shape, const uint16_t *weights, 
 static bool round_trip(const struct uw_shape *shape, const uint16_t *weights, struct uw_plan *plan)
 {
 	void *scratch = need_scratch(shape);
-	enum uw_status status = uw_codec_plan(&ops, shape, weights, scratch, plan);
+	enum uw_status status = uw_codec_plan(&ops, shape, weights, UW_CODING_H, scratch, plan);
 
 	check_counts(shape, weights, plan);
 	if (status == UW_OK) {
@@ -190,7 +190,7 @@ static uint16_t one_weight_through(const struct uw_shape *shape, enum uw_coding 
 	struct uw_coded coded;
 	uint16_t back = (uint16_t)~weight;
 
-	assert_int_equal(uw_codec_plan(&ops, shape, &weight, scratch, &plan), UW_OK);
+	assert_int_equal(uw_codec_plan(&ops, shape, &weight, UW_CODING_H, scratch, &plan), UW_OK);
 	assert_int_equal(plan.nescapes, 0);
 	assert_int_equal(plan.counts[weight >> 7 & 255], 1);
 	assert_int_equal(uw_codec_encoded_nbytes(shape, &plan, coding), nbytes);
@@ -340,7 +340,7 @@ static void check_largest(const struct uw_shape *shape, const uint16_t *weights)
 	void *scratch = need_scratch(shape);
 	struct stored h;
 
-	assert_int_equal(uw_codec_plan(&ops, shape, weights, scratch, &plan), UW_OK);
+	assert_int_equal(uw_codec_plan(&ops, shape, weights, UW_CODING_H, scratch, &plan), UW_OK);
 	h = encode(shape, &plan, UW_CODING_H, scratch);
 	check_decoded(&h, weights);
 	free(h.bytes);

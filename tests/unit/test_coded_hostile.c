@@ -20,7 +20,7 @@ static void make_group(enum uw_order order, struct stored *h, struct stored *p4)
 		if (i % 1291 == 700 || i % (31 * 257) == 6 * 257 - 1)
 			weights[i] = bf16(240);
 	}
-	assert_int_equal(uw_codec_plan(&ops, &shape, weights, scratch, &plan), UW_OK);
+	assert_int_equal(uw_codec_plan(&ops, &shape, weights, UW_CODING_H, scratch, &plan), UW_OK);
 	assert_int_equal(plan.ntables, 2);
 	assert_int_equal(uw_chunk_word_unpack(plan.chunk_words[0]).table, 0);
 	assert_int_equal(uw_chunk_word_unpack(plan.chunk_words[1]).table, 0);

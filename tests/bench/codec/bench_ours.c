@@ -75,7 +75,8 @@ static size_t encode(void *ctx)
 	for (unsigned i = 0; i < o->ngroups; i++) {
 		struct group *g = &o->groups[i];
 
-		must(uw_codec_plan(&o->ops, &g->shape, o->data->weights + g->first, o->scratch, &o->plan));
+		must(uw_codec_plan(&o->ops, &g->shape, o->data->weights + g->first, o->coding, o->scratch,
+				   &o->plan));
 		g->nbytes = (size_t)uw_codec_encoded_nbytes(&g->shape, &o->plan, o->coding);
 		if (g->nbytes > g->room) {
 			free(g->stored);
