@@ -23,38 +23,42 @@ verdict()
 	fi
 }
 
-# Builds in build-test-$1 with the rest of the arguments for meson and runs all suites there, or those in $suites.
-suites=""
-configuration()
+# Builds in build-test-$1 with the rest of the arguments for meson.
+build()
 {
 	name=$1
-	shift
 	dir=build-test-$name
-	echo "== $name"
+	shift
+	echo "== $name: build"
 	rm -rf "$dir"
 	if ! meson setup "$dir" "$@" >"$dir.log" 2>&1 || ! ninja -C "$dir" >>"$dir.log" 2>&1; then
 		tail -n 40 "$dir.log"
 		verdict "$name: build" 1
-		return
+		return 1
 	fi
+	grep 'warning:' "$dir.log"
 	! grep -q 'warning:' "$dir.log"
 	verdict "$name: builds without warnings" $?
-	# shellcheck disable=SC2086
-	meson test -C "$dir" --print-errorlogs --no-rebuild $suites >"$dir.log" 2>&1
-	sed -n '/^ *[0-9]*\/[0-9]* /p' "$dir.log"
-	count "$dir"
 }
 
-# Adds up meson's own account of the tests.
-count()
+# Runs the suites in build-test-$1 at CPU level $2, the rest being arguments for meson, and adds up meson's account of them.
+run()
 {
-	ok=$(sed -n 's/^Ok: *//p' "$1.log")
-	bad=$(awk '/^(Fail|Unexpected Pass|Timeout): / { n += $NF } END { print n + 0 }' "$1.log")
+	dir=build-test-$1
+	log=$dir-$2.log
+	echo "== $1: tests, level $2"
+	export UW_CPU_LEVEL="$2"
+	shift 2
+	meson test -C "$dir" --print-errorlogs --no-rebuild "$@" >"$log" 2>&1
+	unset UW_CPU_LEVEL
+	grep -E '^ *[0-9]+/[0-9]+ ' "$log"
+	ok=$(sed -n 's/^Ok: *//p' "$log")
+	bad=$(awk '/^(Fail|Unexpected Pass|Timeout): / { n += $NF } END { print n + 0 }' "$log")
 	if [ -z "$ok" ]; then
-		tail -n 40 "$1.log"
+		tail -n 40 "$log"
 		bad=1
 	elif [ "$bad" != 0 ]; then
-		cat "$1.log"
+		cat "$log"
 	fi
 	passed=$((passed + ${ok:-0}))
 	failed=$((failed + bad))
@@ -62,10 +66,20 @@ count()
 
 "$top/.ci/deps" test || { echo "0 passed, 1 failed"; exit 1; }
 
-configuration gcc -Dbuildtype=debugoptimized
-CC=clang configuration clang -Dbuildtype=release
+if build gcc -Dbuildtype=debugoptimized; then # with all CUDA code if nvcc is there
+	for level in avx512 avx2 c; do
+		run gcc $level --no-suite memory
+	done
+	run gcc avx512 --suite memory
+fi
+if CC=clang CXX=clang++ build clang -Dbuildtype=release -Dcuda=disabled; then
+	run clang avx512 --no-suite memory
+fi
 export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-configuration sanitizers -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+if build sanitizers -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dcuda=disabled; then
+	run sanitizers avx512 --no-suite memory
+fi
+unset ASAN_OPTIONS UBSAN_OPTIONS
 
 echo "== quickstart"
 samples/quickstart.sh >build-test-quickstart.log 2>&1

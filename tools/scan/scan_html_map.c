@@ -169,12 +169,10 @@ static void filters(struct uw_page *page)
 static void profile(struct uw_page *page)
 {
 	const uint64_t *counts = page->totals.counts;
-	uint64_t most = 1, total = 0;
+	uint64_t most = 1;
 
-	for (int e = 0; e < 256; e++) {
+	for (int e = 0; e < 256; e++)
 		most = counts[e] > most ? counts[e] : most;
-		total += counts[e];
-	}
 	fprintf(page->f, "<svg class=\"mapsum\" viewBox=\"0 0 %d 100\" preserveAspectRatio=\"none\" aria-hidden=\"true\">", page->ncolumns * 10);
 	for (int c = 0; c < page->ncolumns; c++) {
 		uint64_t count = counts[page->columns[c]];
