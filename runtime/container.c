@@ -9,6 +9,7 @@
 #include "group.h"
 #include "locate.h"
 #include "ordered.h"
+#include "stage.h"
 
 enum uw_status uw_container_open(const struct uw_blob *blob, const struct uw_cpu_ops *ops,
 				 struct uw_container *container, struct uw_error *err)
@@ -65,17 +66,20 @@ static enum uw_status read_group(const struct uw_container *container, uint64_t 
 	return UW_OK;
 }
 
-static enum uw_status restore_group(const struct uw_container *container, uint64_t g, struct uw_buffer *stored,
-				    uint8_t *dst, struct uw_error *err)
+static enum uw_status restore_group(const struct uw_container *container, const struct uw_job *job, uint64_t g,
+				    struct uw_buffer *stored, uint8_t *dst, struct uw_error *err)
 {
+	uint64_t clock = uw_stage_clock(job);
 	const struct uw_extent *extent = extent_of_group(container, g);
 	const struct uw_group *group = &container->index->groups[g];
 	struct uw_slice slice;
 	enum uw_status status = read_group(container, g, stored, err);
 
+	uw_stage_end(job, UW_STAGE_READ, &clock);
 	uw_extent_slice(extent, g - extent->first_group, &slice);
 	if (status == UW_OK)
 		status = uw_group_decode(container->ops, extent, &slice, group, stored->data, dst, err);
+	uw_stage_end(job, UW_STAGE_CODE, &clock);
 	return status == UW_OK ? UW_OK : name_failure(extent, err);
 }
 
@@ -126,7 +130,7 @@ static enum uw_status restore_work(void *ctx, unsigned worker, uint64_t item, st
 	if (status == UW_OK)
 		status = uw_buffer_reserve(&slot->out, slice.src_nbytes, err);
 	if (status == UW_OK)
-		status = restore_group(walk->container, g, &slot->stored, slot->out.data, err);
+		status = restore_group(walk->container, walk->job, g, &slot->stored, slot->out.data, err);
 	return status;
 }
 
@@ -158,10 +162,13 @@ static enum uw_status restore_commit(void *ctx, unsigned worker, uint64_t item, 
 	struct uw_slice slice;
 	uint64_t g;
 	const struct uw_extent *extent = group_at(walk, item, &g, &slice);
+	uint64_t clock = uw_stage_clock(walk->job);
 
 	uw_hash128_update(walk->hash, slot->out.data, (size_t)slice.src_nbytes);
+	uw_stage_end(walk->job, UW_STAGE_HASH, &clock);
 	if (walk->piece != NULL) {
 		enum uw_status status = walk->piece(walk->ctx, extent, &slice, slot->out.data, err);
+		uw_stage_end(walk->job, UW_STAGE_OUTPUT, &clock);
 		if (status != UW_OK)
 			return status;
 	}
@@ -284,6 +291,8 @@ enum uw_status uw_container_check(const struct uw_container *container, const st
 
 /* ---- random access ---- */
 
+static const struct uw_job untimed; /* random access is nobody's job */
+
 /* nbytes of group g from byte `skip` on. */
 static enum uw_status read_part(const struct uw_container *container, uint64_t g, uint64_t slice_nbytes,
 				uint8_t *dst, uint64_t nbytes, uint64_t skip, struct slot *slot,
@@ -293,10 +302,10 @@ static enum uw_status read_part(const struct uw_container *container, uint64_t g
 
 	/* the decoder stores 16-bit words */
 	if (skip == 0 && nbytes == slice_nbytes && (uintptr_t)dst % 2 == 0)
-		return restore_group(container, g, &slot->stored, dst, err);
+		return restore_group(container, &untimed, g, &slot->stored, dst, err);
 	status = uw_buffer_reserve(&slot->out, slice_nbytes, err);
 	if (status == UW_OK)
-		status = restore_group(container, g, &slot->stored, slot->out.data, err);
+		status = restore_group(container, &untimed, g, &slot->stored, slot->out.data, err);
 	if (status == UW_OK)
 		memcpy(dst, slot->out.data + skip, (size_t)nbytes);
 	return status;

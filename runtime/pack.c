@@ -5,6 +5,7 @@
 #include "group.h"
 #include "locate.h"
 #include "ordered.h"
+#include "stage.h"
 
 struct slot {
 	struct uw_buffer src;
@@ -30,6 +31,7 @@ static enum uw_status work(void *ctx, unsigned worker, uint64_t item, struct uw_
 {
 	struct pack *pack = ctx;
 	struct slot *slot = &pack->slots[worker];
+	uint64_t clock = uw_stage_clock(pack->job);
 	const struct uw_extent *extent;
 	enum uw_status status;
 
@@ -42,9 +44,11 @@ static enum uw_status work(void *ctx, unsigned worker, uint64_t item, struct uw_
 	if (status == UW_OK)
 		status = uw_blob_read(pack->src, slot->src.data, (size_t)slot->slice.src_nbytes,
 				      extent->src_off + slot->slice.src_off, err);
+	uw_stage_end(pack->job, UW_STAGE_READ, &clock);
 	if (status == UW_OK)
 		status = uw_group_encode(&slot->encoder, pack->job->ops, pack->profile, extent, &slot->slice,
 					 slot->src.data, err);
+	uw_stage_end(pack->job, UW_STAGE_CODE, &clock);
 	return status;
 }
 
@@ -73,13 +77,16 @@ static enum uw_status commit(void *ctx, unsigned worker, uint64_t item, struct u
 	struct slot *slot = &pack->slots[worker];
 	const struct uw_group_encoder *encoder = &slot->encoder;
 	const struct uw_pack_observer *observer = pack->observer;
+	uint64_t clock = uw_stage_clock(pack->job);
 	enum uw_status status = uw_writer_group(pack->writer, encoder->stored, &encoder->group, err);
 
+	uw_stage_end(pack->job, UW_STAGE_OUTPUT, &clock);
 	if (status != UW_OK)
 		return status;
 	uw_hash128_update(pack->hash, slot->src.data, (size_t)slot->slice.src_nbytes);
 	if (observer != NULL && observer->source != NULL)
 		observer->source(observer->ctx, slot->src.data, (size_t)slot->slice.src_nbytes);
+	uw_stage_end(pack->job, UW_STAGE_HASH, &clock);
 	if (observer != NULL && observer->group != NULL) {
 		struct uw_packed_group packed = {
 			.extent = slot->extent,

@@ -283,6 +283,7 @@ static int run(const struct opts *o, const char *path)
 	uw_source_close(&source);
 	uw_bundle_close(&bundle);
 	if (code == UW_EXIT_OK) {
+		uw_tool_tell_times(&tool, "encode", account.src_nbytes);
 		summarise(&account);
 		if (o->json != NULL && uw_write_json(o->json, report(o, &account), &err) != UW_OK)
 			code = uw_tool_failure(o->json, &err);

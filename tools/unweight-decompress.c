@@ -117,6 +117,7 @@ static int restore(struct uw_tool *tool, const struct opts *o, const struct uw_b
 	uw_sink_close(&sink);
 	if (status != UW_OK)
 		return uw_tool_failure(where != NULL ? where : path, &err);
+	uw_tool_tell_times(tool, "decode", total);
 	uw_msg_info("%llu files, %llu bytes", (unsigned long long)bundle->manifest.nfiles, (unsigned long long)total);
 	return UW_EXIT_OK;
 }

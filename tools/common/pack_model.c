@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "each.h"
+#include "unweight/clock.h"
 
 struct state {
 	const struct uw_pack_model *options;
@@ -141,6 +142,7 @@ static enum uw_status check_written(struct state *s, const char *stored_path, co
 	int folder, fd = -1;
 
 	job.progress = NULL;
+	job.spent = NULL;
 	folder = open(uw_sink_folder_path(s->sink), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (folder >= 0)
 		fd = openat(folder, stored_path, O_RDONLY | O_CLOEXEC);
@@ -162,6 +164,18 @@ static enum uw_status check_written(struct state *s, const char *stored_path, co
 }
 
 /* ---- one file ---- */
+
+static enum uw_status check_timed(struct state *s, const char *stored_path, const struct uw_blob *source,
+				  struct uw_error *err)
+{
+	const struct uw_job *job = &s->options->job;
+	uint64_t since = uw_clock_ns();
+	enum uw_status status = check_written(s, stored_path, source, err);
+
+	if (job->spent != NULL)
+		job->spent(job->ctx, UW_STAGE_CHECK, uw_clock_ns() - since);
+	return status;
+}
 
 static enum uw_status write_file(struct state *s, const struct uw_blob *blob, const char *stored_path,
 				 struct uw_manifest_file *file, struct uw_error *err)
@@ -207,7 +221,7 @@ static enum uw_status pack_file(struct state *s, const struct uw_entry *entry, c
 		status = uw_fail(err, UW_ERR_CHECKSUM, UW_NO_OFFSET,
 				 "SHA-256 of the restored file is not that of the source bundle's manifest");
 	if (status == UW_OK && s->options->check && s->sink != NULL)
-		status = check_written(s, stored_path, blob, err);
+		status = check_timed(s, stored_path, blob, err);
 	if (status == UW_OK)
 		status = uw_manifest_add(s->manifest, &file, err);
 	packed.stored_nbytes = file.container ? file.id.nbytes : file.nbytes;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "unweight/clock.h"
 #include "unweight/kernels.h"
 
 static bool cancelled(void *ctx)
@@ -32,6 +33,26 @@ static uint32_t cpu_flags(void)
 	return uw_cpu_flags() & mask;
 }
 
+static void add_time(void *ctx, enum uw_stage stage, uint64_t ns)
+{
+	struct uw_tool *tool = ctx;
+
+	tool->spent_ns[stage] += ns;
+}
+
+void uw_tool_tell_times(const struct uw_tool *tool, const char *code, uint64_t nbytes)
+{
+	double wall = (double)(uw_clock_ns() - tool->start_ns) * 1e-9, spent[UW_NSTAGES];
+
+	for (int i = 0; i < UW_NSTAGES; i++)
+		spent[i] = (double)tool->spent_ns[i] * 1e-9;
+	uw_msg_info("%.2f s in all, %.2f GB/s; thread seconds: read %.2f, %s %.2f, hash %.2f, write %.2f", wall,
+		    (double)nbytes * 1e-9 / wall, spent[UW_STAGE_READ], code, spent[UW_STAGE_CODE],
+		    spent[UW_STAGE_HASH], spent[UW_STAGE_OUTPUT]);
+	if (spent[UW_STAGE_CHECK] != 0)
+		uw_msg_info("of all that, %.2f s to read back, decode and compare", spent[UW_STAGE_CHECK]);
+}
+
 void uw_tool_init(struct uw_tool *tool, unsigned nthreads)
 {
 	*tool = (struct uw_tool){ 0 };
@@ -41,8 +62,10 @@ void uw_tool_init(struct uw_tool *tool, unsigned nthreads)
 		.nthreads = nthreads != 0 ? nthreads : uw_cpus_available(),
 		.cancelled = cancelled,
 		.progress = add_progress,
+		.spent = add_time,
 		.ctx = tool,
 	};
+	tool->start_ns = uw_clock_ns();
 	uw_signals_install();
 }
 

@@ -14,6 +14,8 @@ struct uw_tool {
 	struct uw_cpu_ops ops;
 	struct uw_progress progress;
 	struct uw_job job; /* borrows the two above: the tool must not be moved */
+	uint64_t start_ns;
+	_Atomic uint64_t spent_ns[UW_NSTAGES];
 };
 
 /* nthreads 0: all CPUs available. Installs the signal handlers. Ends the program (exit 2) if UW_CPU_LEVEL names no level. */
@@ -21,6 +23,9 @@ void uw_tool_init(struct uw_tool *tool, unsigned nthreads);
 
 /* Shows the source's warnings, and lets signals stop its waiting. */
 void uw_tool_watch(struct uw_tool *tool, struct uw_source *source);
+
+/* With -v: where the time went since uw_tool_init, for a job over nbytes of source; `code` says what UW_STAGE_CODE is here. */
+void uw_tool_tell_times(const struct uw_tool *tool, const char *code, uint64_t nbytes);
 
 /* Folder for temporary files: $TMPDIR or /tmp. */
 const char *uw_tmp_dir(void);

@@ -18,12 +18,23 @@ enum uw_profile {
 	UW_PROFILE_INFERENCE = 1,    /* for serving: palette codes, tensors of other dtypes as they are */
 };
 
-/* How a long job runs. The callbacks may be NULL and are called from any thread, one at a time. */
+/* Where the time of a long job goes. */
+enum uw_stage {
+	UW_STAGE_READ = 0,   /* reading source or stored bytes */
+	UW_STAGE_CODE = 1,   /* encoding or decoding, checksums of stored bytes */
+	UW_STAGE_HASH = 2,   /* hashes of source bytes */
+	UW_STAGE_OUTPUT = 3, /* writing, or whatever the caller does with restored bytes */
+	UW_STAGE_CHECK = 4,  /* for callers: reading back and comparing */
+};
+#define UW_NSTAGES 5
+
+/* How a long job runs. The callbacks may be NULL; they are called from any thread, `progress` one at a time. */
 struct uw_job {
 	const struct uw_cpu_ops *ops;
 	unsigned nthreads;                             /* at least 1; never changes a result */
 	bool (*cancelled)(void *ctx);                  /* true: stop soon with UW_ERR_CANCELLED */
 	void (*progress)(void *ctx, uint64_t nbytes);  /* so many more source bytes are done */
+	void (*spent)(void *ctx, enum uw_stage stage, uint64_t ns); /* time of one thread, waiting for I/O included */
 	void *ctx;
 };
 
