@@ -3,8 +3,8 @@
  * The meaning of every codec loop, in portable C.
  *
  * A fragment is the eight weights of one lane and step as four words a0..a3 of two weights each. The S plane keeps
- * sign and mantissa of a0 and a2 where they are and those of a1 and a3 rotated by a byte into the places of the exponents, so
- * that a decoder needs two bit selections and one rotation per two words (SPEC.md section 5).
+ * sign and mantissa of a0 and a2 where they are and those of a1 and a3 rotated by a byte into the places of the
+ * exponents, so that a decoder needs two bit selections and one rotation per two words (SPEC.md section 5).
  */
 #include <string.h>
 
@@ -29,6 +29,14 @@ static inline void put_pair(uint16_t *p, uint32_t a)
 {
 	p[0] = (uint16_t)a;
 	p[1] = (uint16_t)(a >> 16);
+}
+
+/* Memory that is read or written soon; only a hint, so any address will do. */
+static inline void prefetch(const void *p)
+{
+#if defined(__GNUC__)
+	__builtin_prefetch(p);
+#endif
 }
 
 static inline void split_fragment(const uint32_t a[4], uint8_t *s, uint8_t *e)
@@ -67,6 +75,11 @@ static void split_tiled_c(const uint16_t *weights, size_t ld, uint8_t *s, uint8_
 
 static void merge_tiled_c(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *e, enum uw_store store)
 {
+	/* rows lie far apart, and the first step meets all of them */
+	for (uint32_t row = 0; row < UW_TILE_ROWS; row++) {
+		prefetch(weights + row * ld);
+		prefetch(weights + row * ld + UW_TILE_COLS / 2);
+	}
 	for (uint32_t step = 0; step < 4; step++) {
 		for (uint32_t lane = 0; lane < UW_LANES; lane++) {
 			uint16_t *w = weights + uw_position_row(lane, 0) * ld + uw_position_col(step, lane, 0);
@@ -173,46 +186,98 @@ static void huff_encode_c(const uint8_t *sym, uint32_t ntiles, const struct uw_h
 }
 
 /*
- * Eight symbols per refill: 7 + 8 * 7 bits fit 64. Four lanes side by side hide each other's table look-ups.
- * Positions advance by at most 7 * 32 * ntiles bits whatever the data, and the output address does not depend on it.
+ * The two symbols that a window of TWO_NBITS bits begins with: the values in bits 16 .. 24 and 24 .. 32, and in bits
+ * 0 .. 6 the length of both codes, or 0 if they are longer than the window, which is rare.
  */
-static void huff_decode_chunk(struct uw_huff_chunk *chunk, uint32_t ntiles, const struct uw_huff_entry table[128])
+#define TWO_NBITS 10u
+#define TWO_WINDOWS (1u << TWO_NBITS)
+
+static void two_symbol_table(const struct uw_huff_entry table[128], uint32_t twos[TWO_WINDOWS])
 {
-	const uint32_t *start = chunk->start;
+	for (uint32_t window = 0; window < TWO_WINDOWS; window++) {
+		struct uw_huff_entry first = table[window & 127];
+		struct uw_huff_entry second = table[window >> first.nbits & 127];
+		uint32_t nbits = (uint32_t)first.nbits + second.nbits;
 
+		twos[window] = (uint32_t)first.value << 16 | (uint32_t)second.value << 24 |
+			       (nbits <= TWO_NBITS ? nbits : 0);
+	}
+}
+
+/* Decodes eight symbols of a lane from bit `pos` of src on: 7 + 8 * 7 bits fit 64. Returns the bit behind them. */
+static uint32_t decode_eight(const uint8_t *src, uint32_t pos, const struct uw_huff_entry table[128], uint8_t *out)
+{
+	uint64_t window = uw_load_le64(src + pos / 8) >> pos % 8;
+
+	for (unsigned i = 0; i < 8; i++) {
+		struct uw_huff_entry entry = table[window & 127];
+
+		out[i] = entry.value;
+		window >>= entry.nbits;
+		pos += entry.nbits;
+	}
+	return pos;
+}
+
+/* The same by four look-ups. A window that is too short for two symbols stays as it is, so the last look-up tells. */
+static inline uint32_t decode_two_by_two(const uint8_t *src, uint32_t pos, const uint32_t twos[TWO_WINDOWS],
+					 const struct uw_huff_entry table[128], uint8_t *out)
+{
+	uint64_t window = uw_load_le64(src + pos / 8) >> pos % 8;
+	uint32_t two[4];
+
+	for (unsigned i = 0; i < 4; i++) {
+		two[i] = twos[window & (TWO_WINDOWS - 1)];
+		window >>= two[i] & 63;
+	}
+	if ((two[3] & 63) == 0)
+		return decode_eight(src, pos, table, out);
+	uw_store_le32(out, two[0] >> 16 | (two[1] & 0xFFFF0000));
+	uw_store_le32(out + 4, two[2] >> 16 | (two[3] & 0xFFFF0000));
+	return pos + ((two[0] + two[1] + two[2] + two[3]) & 255);
+}
+
+/* The part of what the caller reads next that falls to this turn. */
+static void prefetch_next(const struct uw_huff_chunk *chunk, uint32_t turn, uint32_t ntiles)
+{
+	uintptr_t next = (uintptr_t)chunk->next + turn * (chunk->start[UW_LANES] / (32 * ntiles) + 1);
+
+	prefetch((const void *)next);
+	prefetch((const void *)(next + 64));
+	for (uint32_t n = 0; n < 256; n += 64)
+		prefetch((const void *)((uintptr_t)chunk->plane + 256 * turn + n));
+}
+
+/* Positions advance by at most 7 * 32 * ntiles bits whatever the data, and the output address does not depend on it. */
+static void huff_decode_chunk(struct uw_huff_chunk *chunk, uint32_t ntiles, const uint32_t twos[TWO_WINDOWS],
+			      const struct uw_huff_entry table[128])
+{
+	const uint8_t *src = chunk->src;
+	uint8_t *out = chunk->out;
+	uint32_t pos[UW_LANES];
+
+	memcpy(pos, chunk->start, sizeof(pos));
+	for (uint32_t turn = 0; turn < 4 * ntiles; turn++) {
+		prefetch_next(chunk, turn, ntiles);
+		for (uint32_t lane = 0; lane < UW_LANES; lane++, out += 8)
+			pos[lane] = decode_two_by_two(src, pos[lane], twos, table, out);
+	}
 	chunk->good = true;
-	for (uint32_t lane = 0; lane < UW_LANES; lane += 4) {
-		uint32_t pos[4] = { start[lane], start[lane + 1], start[lane + 2], start[lane + 3] };
+	for (uint32_t lane = 0; lane < UW_LANES; lane++) {
+		uint32_t end = chunk->start[lane + 1];
 
-		for (uint32_t turn = 0; turn < 4 * ntiles; turn++) {
-			uint8_t *o = chunk->out + 256 * turn + 8 * lane;
-			uint64_t window[4];
-
-			for (unsigned k = 0; k < 4; k++)
-				window[k] = uw_load_le64(chunk->src + pos[k] / 8) >> pos[k] % 8;
-			for (unsigned i = 0; i < 8; i++) {
-				for (unsigned k = 0; k < 4; k++) {
-					struct uw_huff_entry entry = table[window[k] & 127];
-
-					o[8 * k + i] = entry.value;
-					window[k] >>= entry.nbits;
-					pos[k] += entry.nbits;
-				}
-			}
-		}
-		for (unsigned k = 0; k < 4; k++) {
-			uint32_t end = start[lane + k + 1];
-
-			chunk->good &= pos[k] <= end && end - pos[k] < 1u << chunk->shift;
-		}
+		chunk->good &= pos[lane] <= end && end - pos[lane] < 1u << chunk->shift;
 	}
 }
 
 static void huff_decode_c(struct uw_huff_chunk *chunks, uint32_t n, uint32_t ntiles,
 			  const struct uw_huff_entry table[128])
 {
+	uint32_t twos[TWO_WINDOWS];
+
+	two_symbol_table(table, twos);
 	for (uint32_t c = 0; c < n; c++)
-		huff_decode_chunk(&chunks[c], ntiles, table);
+		huff_decode_chunk(&chunks[c], ntiles, twos, table);
 }
 
 /* Where the symbol of weight i of a fragment goes in its nibble word: pair index and low exponent bit. */

@@ -59,8 +59,8 @@ static void build_windows(const struct uw_coded *coded, bool symbols, struct win
 }
 
 /*
- * The order in which chunks are decoded: chunks of the same table stand together, so that several can be decoded side by side. The last
- * chunk of the group, which may be shorter, comes last by itself.
+ * The order in which chunks are decoded: chunks of the same table stand together, so that several can be decoded side
+ * by side. The last chunk of the group, which may be shorter, comes last by itself.
  */
 struct order {
 	uint64_t n;
@@ -104,6 +104,14 @@ static const uint8_t *stream_of(const struct uw_coded *coded, uint64_t c)
 	return coded->e + (size_t)uw_coded_word(coded, c).stream_start * UW_STREAM_UNIT;
 }
 
+/* The same of a chunk that is not checked yet, to be prefetched. */
+static const uint8_t *likely_stream_of(const struct uw_coded *coded, uint64_t c)
+{
+	size_t at = (size_t)uw_coded_word(coded, c).stream_start * UW_STREAM_UNIT;
+
+	return coded->e + (at < coded->e_nbytes ? at : 0);
+}
+
 /* Decodes the n chunks that stand at `at` in the order. */
 static enum uw_status decode_batch(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
 				   const struct order *order, uint64_t at, uint32_t n, const struct windows *windows,
@@ -121,7 +129,7 @@ static enum uw_status decode_batch(const struct uw_cpu_ops *ops, const struct uw
 		streams[i].src = stream_of(coded, chunk[i]);
 		streams[i].shift = word.shift;
 		streams[i].out = batch->values[i];
-		streams[i].next = stream_of(coded, order->chunk[at + n + i < order->n ? at + n + i : at]);
+		streams[i].next = likely_stream_of(coded, order->chunk[at + n + i < order->n ? at + n + i : at]);
 		streams[i].plane = coded->s + (size_t)chunk[i] * UW_CHUNK_WEIGHTS;
 	}
 	ops->huff_decode(streams, n, uw_chunk_ntiles(&coded->shape, chunk[0]),

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * uw_huff_decode_fn, AVX2 and BMI2: scalar, two symbols a look-up. A table of 2^10 windows, made anew by each call, names the
- * two symbols that most windows begin with; where two codes are longer than 10 bits, the window's length is 0 and the same
- * eight symbols are decoded again one by one. Such a window is not shifted away, so the last of four look-ups tells.
+ * uw_huff_decode_fn, AVX2 and BMI2: scalar, two symbols a look-up. A table of 2^10 windows, made anew by each call,
+ * names the two symbols that most windows begin with; where two codes are longer than 10 bits, the window's length is
+ * 0 and the same eight symbols are decoded again one by one. Such a window is not shifted away, so the last of four
+ * look-ups tells.
  *
- * 45 uops decode eight symbols. Their chain takes some 45 cycles, but the next lane's eight do not depend on it and the output address
- * not on the data: the processor overlaps lanes by itself, which it does better than code that interleaves them and runs out of registers.
+ * 45 uops decode eight symbols. Their chain takes some 45 cycles, but the next lane's eight do not depend on it and
+ * the output address not on the data: the processor overlaps lanes by itself, which it does better than code that
+ * interleaves them and runs out of registers.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -36,7 +38,8 @@ static void build(const struct uw_huff_entry table[128], struct twos *twos)
 		__m256i window = _mm256_add_epi32(_mm256_set1_epi32(w), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 		__m256i first = load(one + w % 128);
 		__m256i rest = _mm256_srlv_epi32(window, _mm256_and_si256(first, byte));
-		__m256i second = _mm256_i32gather_epi32((const int *)(const void *)one, _mm256_and_si256(rest, low7), 4);
+		__m256i second = _mm256_i32gather_epi32((const int *)(const void *)one,
+							_mm256_and_si256(rest, low7), 4);
 		__m256i nbits = _mm256_and_si256(_mm256_add_epi32(first, second), byte);
 		__m256i values = _mm256_or_si256(_mm256_slli_epi32(_mm256_srli_epi32(first, 8), 16),
 						 _mm256_slli_epi32(_mm256_srli_epi32(second, 8), 24));

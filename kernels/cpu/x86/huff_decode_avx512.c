@@ -2,15 +2,17 @@
 /*
  * uw_huff_decode_fn, AVX-512: two chunks at a time make the 64 lanes of a byte vector, two such pairs in flight.
  *
- * Bit buffers are never shifted. The 64 bits at a lane's next byte stand in a qword, gathered anew every eight symbols (7 + 8 * 7 bits
- * fit). vpmultishiftqb takes 8 bits from anywhere in a qword for each byte of it; bits that a look-up does not want are not masked, since
- * it looks at the low six bits of a position, vpermb at the low six of a window, vpermi2b at the low seven. Two symbols are taken
- * at a time: eight multishifts give 16 bits of each lane, merged to two vectors, and two more the second window out of those. One multishift
- * a lane and symbol would be 16 for two symbols, and all of them go to the one shuffle port. Merging is done by vpternlog: writes
- * under a byte mask have thrice its latency.
+ * Bit buffers are never shifted. The 64 bits at a lane's next byte stand in a qword, gathered anew every eight
+ * symbols (7 + 8 * 7 bits fit). vpmultishiftqb takes 8 bits from anywhere in a qword for each byte of it; bits that a
+ * look-up does not want are not masked, since it looks at the low six bits of a position, vpermb at the low six of a
+ * window, vpermi2b at the low seven. Two symbols are taken at a time: eight multishifts give 16 bits of each lane,
+ * merged to two vectors, and two more the second window out of those. One multishift a lane and symbol would be 16
+ * for two symbols, and all of them go to the one shuffle port. Merging is done by vpternlog: writes under a byte mask
+ * have thrice its latency.
  *
- * Two symbols of 64 lanes take 36 uops, 18 of them on the shuffle port, and the refill of eight 8 gathers and 26 others, the transposition
- * 24 unpacks. A pair alone is bound by latency, about 130 cycles for eight symbols.
+ * Two symbols of 64 lanes take 35 uops, 16 of them on the shuffle port; the refill, every eight symbols, 8 gathers
+ * and 26 others; the transposition of the eight 24 unpacks. A pair alone is bound by latency, and takes a third
+ * longer than its half of two.
  */
 #include <immintrin.h>
 
@@ -19,7 +21,9 @@
 #define STEPS 8u   /* symbols between refills */
 #define BUFFERS 8u /* vectors of eight qwords for 64 lanes */
 
-/* The window table by column. The length of a code is known from six bits: below a node of depth 6 both codes have 7. */
+/*
+ * The window table by column. The length of a code is known from six bits: below a node of depth 6 both codes have 7.
+ */
 struct table {
 	__m512i values[2]; /* of windows 0 .. 64 and 64 .. 128 */
 	__m512i nbits;
@@ -35,7 +39,7 @@ struct pair {
  */
 struct lanes {
 	__m512i at[BUFFERS]; /* address of each lane's next byte */
-	__m512i pos[2];      /* its next bit counted from there, of buffers 0 .. 4 and 4 .. 8: in word i of qword q, and 8 more in the byte above */
+	__m512i pos[2];      /* [o]: its next bit, from there, in byte 2 i of qword q; in byte 2 i + 1 that plus 8 */
 };
 
 static inline __m512i load(const void *p)
@@ -48,19 +52,19 @@ static inline __m512i widen(const uint32_t *p)
 	return _mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
 
+static inline __m512i low_bytes(__m512i a, __m512i b)
+{
+	return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(a)), _mm512_cvtepi16_epi8(b), 1);
+}
+
 static struct table load_table(const struct uw_huff_entry entries[128])
 {
-	const __m512i even = _mm512_set_epi8(126, 124, 122, 120, 118, 116, 114, 112, 110, 108, 106, 104, 102, 100, 98, 96,
-					     94, 92, 90, 88, 86, 84, 82, 80, 78, 76, 74, 72, 70, 68, 66, 64,
-					     62, 60, 58, 56, 54, 52, 50, 48, 46, 44, 42, 40, 38, 36, 34, 32,
-					     30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-	const __m512i odd = _mm512_add_epi8(even, _mm512_set1_epi8(1));
-	const __m512i low[2] = { load(entries), load(entries + 32) }, high[2] = { load(entries + 64), load(entries + 96) };
+	const __m512i low[2] = { load(entries), load(entries + 32) };
+	const __m512i high[2] = { load(entries + 64), load(entries + 96) };
 
 	return (struct table){
-		.values = { _mm512_permutex2var_epi8(low[0], even, low[1]),
-			    _mm512_permutex2var_epi8(high[0], even, high[1]) },
-		.nbits = _mm512_permutex2var_epi8(low[0], odd, low[1]),
+		.values = { low_bytes(low[0], low[1]), low_bytes(high[0], high[1]) },
+		.nbits = low_bytes(_mm512_srli_epi16(low[0], 8), _mm512_srli_epi16(low[1], 8)),
 	};
 }
 
@@ -112,7 +116,8 @@ static inline void check_ends(const struct pair *pair, const struct lanes *lanes
 
 		lane_bits(pair, i, 1, ends);
 		for (unsigned o = 0; o < 2; o++) {
-			__m512i bit = _mm512_and_si512(_mm512_srli_epi64(lanes->pos[o], 16 * i), _mm512_set1_epi64(255));
+			__m512i bit = _mm512_and_si512(_mm512_srli_epi64(lanes->pos[o], 16 * i),
+						       _mm512_set1_epi64(255));
 			__m512i at = _mm512_slli_epi64(_mm512_sub_epi64(lanes->at[i + 4 * o], sources(pair)), 3);
 			__m512i left = _mm512_sub_epi64(ends[o], _mm512_add_epi64(at, bit));
 
@@ -188,7 +193,10 @@ static inline void advance(struct lanes *lanes)
 							  _mm512_set1_epi16(0x0800), 0xEA);
 }
 
-/* Value s of lane b is byte b of v[s]; stores eight values of each lane. 8 x 8 bytes in three rounds of in-lane unpacks. */
+/*
+ * Value s of lane b is byte b of v[s]; stores eight values of each lane. 8 x 8 bytes in three rounds of in-lane
+ * unpacks.
+ */
 static inline void store_turn(const struct pair *pair, uint32_t turn, const __m512i v[STEPS])
 {
 	__m512i two[8], four[8];
@@ -212,7 +220,10 @@ static inline void store_turn(const struct pair *pair, uint32_t turn, const __m5
 	}
 }
 
-/* The part of what the caller reads next that falls to this turn. Streams are prefetched for their lanes: those begin all over them. */
+/*
+ * The part of what the caller reads next that falls to this turn. Streams are prefetched for their lanes: those begin
+ * all over them.
+ */
 static inline void prefetch(const struct uw_huff_chunk *chunk, uint32_t turn, uint32_t ntiles)
 {
 	uintptr_t next = (uintptr_t)chunk->next + turn * (chunk->start[UW_LANES] / (32 * ntiles) + 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * uw_merge_fn, AVX2: sign and mantissa are brought into the order of the weights as dwords; exponents as bytes, which are
- * widened and shifted into their place. 64 weights take 30 (tiled) or 20 (linear) uops.
+ * uw_merge_fn, AVX2: sign and mantissa are brought into the order of the weights as dwords; exponents as bytes, which
+ * are widened and shifted into their place. 64 weights take 30 (tiled) or 20 (linear) uops.
  */
 #include "store_avx2.h"
 #include "x86.h"
@@ -13,7 +13,10 @@ static inline __m256i join(__m256i s, __m256i e)
 
 /* ---- tiled ---- */
 
-/* The exponents of lanes 4 g .. 4 g + 4 and one step as words: those of registers a0 and a2 (row g), and of a1 and a3 (row g + 8). */
+/*
+ * The exponents of lanes 4 g .. 4 g + 4 and one step as words: those of registers a0 and a2 (row g), and of a1 and a3
+ * (row g + 8).
+ */
 static inline void load_e(const uint8_t *e, __m256i words[2])
 {
 	const __m256i by_register = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13,
@@ -26,8 +29,8 @@ static inline void load_e(const uint8_t *e, __m256i words[2])
 }
 
 /*
- * Rows g and g + 8 are the lanes 4 g .. 4 g + 4. The 16 weights of a row at step j are register a0 (row g + 8: a1) of the four
- * lanes, then a2 (a3); row g + 8 has the same dwords of the S plane as row g, rotated.
+ * Rows g and g + 8 are the lanes 4 g .. 4 g + 4. The 16 weights of a row at step j are register a0 (row g + 8: a1) of
+ * the four lanes, then a2 (a3); row g + 8 has the same dwords of the S plane as row g, rotated.
  */
 static inline void merge_tiled(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *e, bool stream)
 {

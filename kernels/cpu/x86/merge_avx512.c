@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * uw_merge_fn, AVX-512: sign and mantissa are brought into the order of the weights as dwords, exponents as bytes; one vpternlog puts
- * them together. 64 weights take 9 (tiled) or 10 (linear) uops, at most 4 of them on the shuffle port.
+ * uw_merge_fn, AVX-512: sign and mantissa are brought into the order of the weights as dwords, exponents as bytes;
+ * one vpternlog puts them together. 64 weights take 9 (tiled) or 10 (linear) uops, at most 4 of them on the shuffle
+ * port.
  */
 #include "store_avx512.h"
 #include "x86.h"
@@ -34,8 +35,8 @@ static inline __m512i join(__m512i s, __m512i e, __m512i order)
 
 /*
  * Rows g and g + 8 are the lanes 4 g .. 4 g + 4. Of a row's dwords, number 8 j + 4 h + q is fragment register 2 h (in
- * row g + 8: 2 h + 1) of lane 4 g + q and step j, so it comes from dword 4 q + j of S0 (h = 0) or S1, and from bytes 8 q + 4 h on of step
- * j of e. Row g + 8 has the same dwords of the S plane as row g, rotated.
+ * row g + 8: 2 h + 1) of lane 4 g + q and step j, so it comes from dword 4 q + j of S0 (h = 0) or S1, and from bytes
+ * 8 q + 4 h on of step j of e. Row g + 8 has the same dwords of the S plane as row g, rotated.
  */
 static inline void merge_tiled(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *e, bool stream)
 {
@@ -70,7 +71,10 @@ void uw_merge_tiled_avx512(uint16_t *weights, size_t ld, const uint8_t *s, const
 
 /* ---- linear ---- */
 
-/* The weights of four lanes and one step: dwords 4 q + 0 and 1 are dword 4 q + j of S0 and the same rotated, 2 and 3 of S1. */
+/*
+ * The weights of four lanes and one step: dwords 4 q + 0 and 1 are dword 4 q + j of S0 and the same rotated, 2 and 3
+ * of S1.
+ */
 static inline void merge_linear(uint16_t *weights, const uint8_t *s, const uint8_t *e, bool stream)
 {
 	const __m512i from_s = _mm512_setr_epi32(0, 0, 16, 16, 4, 4, 20, 20, 8, 8, 24, 24, 12, 12, 28, 28);
@@ -85,7 +89,8 @@ static inline void merge_linear(uint16_t *weights, const uint8_t *s, const uint8
 			__m512i mask = _mm512_set1_epi32((int)UW_SIGN_MANTISSA);
 
 			sm = _mm512_rorv_epi32(sm, turn);
-			uw_put(weights, _mm512_ternarylogic_epi32(mask, sm, _mm512_slli_epi16(ex, 7), UW_SELECT), stream);
+			ex = _mm512_slli_epi16(ex, 7);
+			uw_put(weights, _mm512_ternarylogic_epi32(mask, sm, ex, UW_SELECT), stream);
 		}
 	}
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * uw_p4_decode_fn, AVX2: the exponents of a nibble word are looked up as two words X0, X1 that have what S0 and S1 lack: one bit selection
- * joins X0 and S0 to fragment register a0, the opposite one to a1 rotated by 8 (SPEC.md section 5); the two selections
- * are one masked difference, added to either. Nibble n of the word holds the pair whose exponent belongs into byte n of X0, X1.
+ * uw_p4_decode_fn, AVX2: the exponents of a nibble word are looked up as two words X0, X1 that have what S0 and S1
+ * lack: one bit selection joins X0 and S0 to fragment register a0, the opposite one to a1 rotated by 8 (SPEC.md
+ * section 5); the two selections are one masked difference, added to either. Nibble n of the word holds the pair
+ * whose exponent belongs into byte n of X0, X1.
  */
 #include "store_avx2.h"
 #include "x86.h"
 
 /*
- * X0 or X1 of eight nibble words: `spread` doubles the bytes whose nibbles are wanted, and `low` has the low exponent bits on top of
- * its bytes. The table's index is a byte below 8.
+ * X0 or X1 of eight nibble words: `spread` doubles the bytes whose nibbles are wanted, and `low` has the low exponent
+ * bits on top of its bytes. The table's index is a byte below 8.
  */
 static inline __m256i look_up(__m256i words, __m256i spread, __m256i pairs, __m256i low)
 {
@@ -47,8 +48,8 @@ static inline __m256i load_pairs(const uint8_t *pairs)
 /* ---- tiled ---- */
 
 /*
- * Rows g and g + 8 are the lanes 4 g .. 4 g + 4. The 16 weights of a row at step j are register a0 (row g + 8: a1) of the four
- * lanes, then a2 (a3): the low half of the vectors is for S0 and X0, the high one for S1 and X1.
+ * Rows g and g + 8 are the lanes 4 g .. 4 g + 4. The 16 weights of a row at step j are register a0 (row g + 8: a1) of
+ * the four lanes, then a2 (a3): the low half of the vectors is for S0 and X0, the high one for S1 and X1.
  */
 static inline void p4_decode_tiled(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *nib, __m256i pairs,
 				   bool stream)
@@ -97,7 +98,8 @@ static inline void two_lanes(const uint8_t *s, const uint8_t *nib, __m256i pairs
 }
 
 /* Four lanes at a time: a whole line of each step. */
-static inline void p4_decode_linear(uint16_t *weights, const uint8_t *s, const uint8_t *nib, __m256i pairs, bool stream)
+static inline void p4_decode_linear(uint16_t *weights, const uint8_t *s, const uint8_t *nib, __m256i pairs,
+				    bool stream)
 {
 	for (unsigned g = 0; g < 8; g++, weights += 32, s += 64, nib += 64) {
 		__m256i first[4], last[4];

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * uw_p4_decode_fn, AVX-512: the exponents of a nibble word are looked up as two words X0, X1 that have what S0 and S1 lack: one bit selection
- * joins X0 and S0 to fragment register a0, the opposite one to a1 rotated by 8 (SPEC.md section 5). The fields are laid out
- * for that: nibble n of the word holds the pair whose exponent belongs into byte n of X0, X1, and the low exponent bits stand on the top
- * bits of the bytes of X0 and, moved by 4, of X1. 64 weights take 9 (tiled) or 11 (linear) uops, 4 or 6 of them on the shuffle port.
+ * uw_p4_decode_fn, AVX-512: the exponents of a nibble word are looked up as two words X0, X1 that have what S0 and S1
+ * lack: one bit selection joins X0 and S0 to fragment register a0, the opposite one to a1 rotated by 8 (SPEC.md
+ * section 5). The fields are laid out for that: nibble n of the word holds the pair whose exponent belongs into byte
+ * n of X0, X1, and the low exponent bits stand on the top bits of the bytes of X0 and, moved by 4, of X1. 64 weights
+ * take 9 (tiled) or 11 (linear) uops, 4 or 6 of them on the shuffle port.
  */
 #include "store_avx512.h"
 #include "x86.h"
@@ -39,8 +40,8 @@ static inline __m512i load_pairs(const uint8_t *pairs)
 /* ---- tiled ---- */
 
 /*
- * Rows g and g + 8 are the lanes 4 g .. 4 g + 4. Dword 8 j + 4 h + q of a row is register 2 h (in row g + 8: 2 h + 1) of lane
- * 4 g + q and step j: it comes from dword 4 q + j of S0, X0 (h = 0) or S1, X1.
+ * Rows g and g + 8 are the lanes 4 g .. 4 g + 4. Dword 8 j + 4 h + q of a row is register 2 h (in row g + 8: 2 h + 1)
+ * of lane 4 g + q and step j: it comes from dword 4 q + j of S0, X0 (h = 0) or S1, X1.
  */
 static inline void p4_decode_tiled(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *nib, __m512i pairs,
 				   bool stream)
@@ -76,8 +77,12 @@ void uw_p4_decode_tiled_avx512(uint16_t *weights, size_t ld, const uint8_t *s, c
 
 /* ---- linear ---- */
 
-/* Registers a0 .. a3 of four lanes and four steps become, by a 4 x 4 transposition of dwords, the weights of four lanes for each step. */
-static inline void p4_decode_linear(uint16_t *weights, const uint8_t *s, const uint8_t *nib, __m512i pairs, bool stream)
+/*
+ * Registers a0 .. a3 of four lanes and four steps become, by a 4 x 4 transposition of dwords, the weights of four
+ * lanes for each step.
+ */
+static inline void p4_decode_linear(uint16_t *weights, const uint8_t *s, const uint8_t *nib, __m512i pairs,
+				    bool stream)
 {
 	const __m512i mask = _mm512_set1_epi32((int)UW_SIGN_MANTISSA);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * uw_p4_pack_fn, AVX2. Byte n of a lane's eight becomes nibble n of its word: symbols are shuffled once to where their pair
- * goes and once to where their low bit goes (SPEC.md 6.4), and a multiply-add joins two nibbles.
+ * uw_p4_pack_fn, AVX2. Byte n of a lane's eight becomes nibble n of its word: symbols are shuffled once to where
+ * their pair goes and once to where their low bit goes (SPEC.md 6.4), and a multiply-add joins two nibbles.
  */
 #include <immintrin.h>
 

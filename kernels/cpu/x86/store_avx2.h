@@ -49,7 +49,8 @@ static inline void uw_transpose(__m256i v[4])
 static inline void uw_load_s(const uint8_t *s, __m256i v[4])
 {
 	for (unsigned q = 0; q < 4; q++)
-		v[q] = _mm256_inserti128_si256(_mm256_castsi128_si256(uw_load16(s + 16 * q)), uw_load16(s + 512 + 16 * q), 1);
+		v[q] = _mm256_inserti128_si256(_mm256_castsi128_si256(uw_load16(s + 16 * q)),
+					       uw_load16(s + 512 + 16 * q), 1);
 	uw_transpose(v);
 }
 
