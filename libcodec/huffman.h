@@ -5,8 +5,8 @@
 
 #include "unweight/cpu_ops.h"
 
-/* Optimal code lengths of at most UW_MAX_CODE_LEN bits; 0 for symbols that do not occur. If fewer than two symbols occur,
- * others are given codes so that the code is complete. */
+/* Optimal code lengths of at most UW_MAX_CODE_LEN bits; 0 for symbols that do not occur. If fewer than two symbols
+ * occur, others are given codes so that the code is complete. */
 void uw_huff_lengths(const uint64_t counts[UW_SYMBOLS], uint8_t lens[UW_SYMBOLS]);
 
 /* True if every length is at most UW_MAX_CODE_LEN and the code is complete. */

@@ -46,7 +46,8 @@ static bool set_option(void *ctx, int id, const char *arg)
 	return false;
 }
 
-/* Fills the report in two passes, one a profile: the first one makes the entries, both go through them in the same order. */
+/* Fills the report in two passes, one a profile: the first one makes the entries, both go through them in the same
+ * order. */
 struct collector {
 	struct uw_scan_report report;
 	enum uw_profile_index pass;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Damage: every bit of every file of a small bundle flipped, every file cut at every length, files lost, exchanged, doubled and
- * replaced. Each time opening and verifying must end in a status of the class "corrupt" and name the place.
+ * Damage: every bit of every file of a small bundle flipped, every file cut at every length, files lost, exchanged,
+ * doubled and replaced. Each time opening and verifying must end in a status of the class "corrupt" and name the
+ * place.
  *
  * The work is split over processes, each with a copy of the bundle of its own, in memory where there is /dev/shm.
  */
@@ -684,7 +685,8 @@ static bool in_member(const struct uw_bundle *tar, uint64_t off)
 	return false;
 }
 
-/* The tar's own fields and padding say nothing about the model: a change of them is harmless or "corrupt", nothing else. */
+/* The tar's own fields and padding say nothing about the model: a change of them is harmless or "corrupt", nothing
+ * else. */
 static void tar_bundle(void **state)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };

@@ -216,8 +216,8 @@ static void test_every_pattern_alone(void **state)
 }
 
 /*
- * Weights of 16 exponents, and 32 others in each tile: over the tiles all 65,536 patterns, scattered. Tile t puts them at
- * the positions 32 n + t mod 32, so that every position is an escape in some tile.
+ * Weights of 16 exponents, and 32 others in each tile: over the tiles all 65,536 patterns, scattered. Tile t puts
+ * them at the positions 32 n + t mod 32, so that every position is an escape in some tile.
  */
 static void check_every_pattern_as_escape(enum uw_order order, uint64_t nrows, uint64_t ncols)
 {

@@ -17,7 +17,8 @@ static const char hostile[] = "</script><img src=\"x\" onerror='alert(1)'>&amp;\
 static const uint64_t dims[] = {64, 16};
 static const uint64_t huge_dims[] = {0, UINT64_MAX};
 
-/* Two matrices, an I32 tensor, an empty one, a header, an opaque file; 100 times the second matrix if `many` asks for it. */
+/* Two matrices, an I32 tensor, an empty one, a header, an opaque file; 100 times the second matrix if `many` asks for
+ * it. */
 static struct uw_scan_report *make_report(uint64_t many)
 {
 	struct uw_scan_report *r = calloc(1, sizeof(*r));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tools/common/source_*.c and path.c: what a model's folder or archive may hold, in which order it comes, what is refused. */
+/* tools/common/source_*.c and path.c: what a model's folder or archive may hold, in which order it comes, what is
+ * refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>

@@ -17,7 +17,8 @@ enum kind { KIND_NONE, KIND_FOLDER, KIND_TAR, KIND_BARE };
 
 static const uint8_t container_magic[8] = { 0x89, 'U', 'W', 'C', '\r', '\n', 0x1A, '\n' };
 
-/* The manifest is the first member of a bundle's tar, perhaps behind pax headers, which other programs write for its times. */
+/* The manifest is the first member of a bundle's tar, perhaps behind pax headers, which other programs write for its
+ * times. */
 static bool is_tar_of_manifest(int fd)
 {
 	char head[512];

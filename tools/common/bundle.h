@@ -23,7 +23,8 @@ struct uw_bundle {
 	const struct uw_cpu_ops *ops;
 };
 
-/* True if `path` is a folder with a manifest, a tar whose first member is one, or a container. Never fails: an unreadable path is none. */
+/* True if `path` is a folder with a manifest, a tar whose first member is one, or a container. Never fails: an
+ * unreadable path is none. */
 bool uw_bundle_probe(const char *path);
 
 /* Opens and checks the manifest and that every stored file is there with the right size; opens no container.
@@ -65,8 +66,9 @@ UW_MUST_CHECK enum uw_status uw_bundle_check_strays(const struct uw_bundle *bund
 UW_MUST_CHECK enum uw_status uw_source_open_bundle(const struct uw_bundle *bundle, struct uw_source **source,
 						   struct uw_error *err);
 
-/* What a command line names as a model: "-" (a tar on standard input), a bundle, a folder, an archive by its suffix, or any other file.
- * `bundle` is used if it is one and has to outlive the source; it is zeroed otherwise, and uw_bundle_close is always fine. */
+/* What a command line names as a model: "-" (a tar on standard input), a bundle, a folder, an archive by its suffix,
+ * or any other file. `bundle` is used if it is one and has to outlive the source; it is zeroed otherwise, and
+ * uw_bundle_close is always fine. */
 UW_MUST_CHECK enum uw_status uw_source_open_path(const char *path, const struct uw_cpu_ops *ops, const char *tmp_dir,
 						 struct uw_bundle *bundle, struct uw_source **source,
 						 struct uw_error *err);

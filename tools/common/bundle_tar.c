@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the members of a tar lie. libarchive reads the headers; the bytes are then read in place. Names are bytes: in the C
- * locale they come through as they are, those that a pax header declares UTF-8 with a warning. */
+/* Where the members of a tar lie. libarchive reads the headers; the bytes are then read in place. Names are bytes: in
+ * the C locale they come through as they are, those that a pax header declares UTF-8 with a warning. */
 #include "bundle_tar.h"
 
 #include <archive.h>

@@ -4,7 +4,8 @@
 
 #include <limits.h>
 
-/* CPUs the cgroups allow: `self` is a text like /proc/self/cgroup, `mount` the folder /sys/fs/cgroup. UINT_MAX: no limit. */
+/* CPUs the cgroups allow: `self` is a text like /proc/self/cgroup, `mount` the folder /sys/fs/cgroup. UINT_MAX: no
+ * limit. */
 unsigned uw_cgroup_cpus(const char *self, const char *mount);
 
 #endif

@@ -41,16 +41,18 @@ struct uw_cli_result {
 	int verbosity;    /* 0 normal, -1 quiet, -2 silent, 1.. verbose */
 };
 
-/* Parses argv: short options may be bundled and take "-oX" or "-o X", long ones "--out=X" or "--out X"; unique prefixes of long names are NOT accepted.
- * -h prints one screen, --help the same and the epilog, to stdout. Usage errors go to stderr with a hint at -h. Sets the verbosity for uw_msg_*. */
+/* Parses argv: short options may be bundled and take "-oX" or "-o X", long ones "--out=X" or "--out X"; unique
+ * prefixes of long names are NOT accepted. -h prints one screen, --help the same and the epilog, to stdout. Usage
+ * errors go to stderr with a hint at -h. Sets the verbosity for uw_msg_*. */
 struct uw_cli_result uw_cli_parse(const struct uw_cli *cli, int argc, char **argv, uw_option_fn handle, void *opts);
 
-/* Number of threads from an argument: 1..1024, or 0 = the CPUs available to this process (affinity mask and cgroup cpu.max).
- * False after printing if it is no such number. uw_cpus_available is at least 1. */
+/* Number of threads from an argument: 1..1024, or 0 = the CPUs available to this process (affinity mask and cgroup
+ * cpu.max). False after printing if it is no such number. uw_cpus_available is at least 1. */
 bool uw_parse_threads(const char *arg, unsigned *nthreads);
 unsigned uw_cpus_available(void);
 
-/* Messages to stderr, "NAME: text" with unprintable bytes escaped as \xNN (valid UTF-8 stays, C1 controls and bidi overrides do not). */
+/* Messages to stderr, "NAME: text" with unprintable bytes escaped as \xNN (valid UTF-8 stays, C1 controls and bidi
+ * overrides do not). */
 void uw_msg_error(const char *fmt, ...) UW_PRINTF(1, 2);   /* verbosity >= -1 */
 void uw_msg_warn(const char *fmt, ...) UW_PRINTF(1, 2);    /* verbosity >= 0 */
 void uw_msg_info(const char *fmt, ...) UW_PRINTF(1, 2);    /* verbosity >= 1 */
@@ -73,8 +75,8 @@ void uw_progress_begin(struct uw_progress *p, const char *label, uint64_t total)
 void uw_progress_add(struct uw_progress *p, uint64_t n); /* thread-safe; redraws at most 10 times a second */
 void uw_progress_end(struct uw_progress *p);             /* erases the bar */
 
-/* SIGINT, SIGTERM and SIGHUP (unless ignored at start) only set a flag; main cleans up and calls uw_signals_reraise last,
- * so that a shell sees the signal. */
+/* SIGINT, SIGTERM and SIGHUP (unless ignored at start) only set a flag; main cleans up and calls uw_signals_reraise
+ * last, so that a shell sees the signal. */
 void uw_signals_install(void);
 bool uw_interrupted(void);
 void uw_signals_reraise(void); /* returns if there was no signal */

@@ -22,7 +22,8 @@ struct uw_classified {
 	char reason[232];
 };
 
-/* Decides by name and first bytes; parses a safetensors header. Fails only on I/O and memory. Free with uw_classified_free. */
+/* Decides by name and first bytes; parses a safetensors header. Fails only on I/O and memory. Free with
+ * uw_classified_free. */
 UW_MUST_CHECK enum uw_status uw_classify(const struct uw_entry *entry, const struct uw_blob *blob,
 					 struct uw_classified *classified, struct uw_error *err);
 void uw_classified_free(struct uw_classified *classified);
@@ -45,8 +46,9 @@ struct uw_pack_model {
 };
 
 /*
- * Packs all files of `source` into `sink` (NULL: only measures) and writes the manifest; `manifest` is the result, to be freed by the
- * caller, after failure too. `where` gets the path of the file at which a failure happened, malloced, or NULL.
+ * Packs all files of `source` into `sink` (NULL: only measures) and writes the manifest; `manifest` is the result, to
+ * be freed by the caller, after failure too. `where` gets the path of the file at which a failure happened, malloced,
+ * or NULL.
  */
 UW_MUST_CHECK enum uw_status uw_model_pack(const struct uw_pack_model *options, struct uw_source *source,
 					   struct uw_sink *sink, struct uw_manifest *manifest, char **where,

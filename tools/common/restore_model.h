@@ -12,11 +12,13 @@ UW_MUST_CHECK enum uw_status uw_file_restore(const struct uw_bundle *bundle, con
 					     const struct uw_job *job, uw_bytes_fn bytes, void *ctx,
 					     struct uw_error *err);
 
-/* All files into the sink, which the caller commits. `where` gets the path at which a failure happened, borrowed from the bundle, or NULL. */
+/* All files into the sink, which the caller commits. `where` gets the path at which a failure happened, borrowed from
+ * the bundle, or NULL. */
 UW_MUST_CHECK enum uw_status uw_model_restore(const struct uw_bundle *bundle, const struct uw_job *job,
 					      struct uw_sink *sink, const char **where, struct uw_error *err);
 
-/* The bytes of one tensor into a sink file that is begun. UW_ERR_NOT_FOUND: no container has it; UW_ERR_ARG: several have. */
+/* The bytes of one tensor into a sink file that is begun. UW_ERR_NOT_FOUND: no container has it; UW_ERR_ARG: several
+ * have. */
 UW_MUST_CHECK enum uw_status uw_tensor_restore(const struct uw_bundle *bundle, const char *name,
 					       const struct uw_job *job, struct uw_sink *sink, struct uw_error *err);
 

@@ -14,7 +14,8 @@
 struct uw_sink;
 
 struct uw_sink_ops {
-	/* Starts a file; `path` as in uw_path_check, unique. `nbytes` is its exact size or UW_SIZE_UNKNOWN (folder and file sinks only). */
+	/* Starts a file; `path` as in uw_path_check, unique. `nbytes` is its exact size or UW_SIZE_UNKNOWN (folder
+	 * and file sinks only). */
 	enum uw_status (*begin)(struct uw_sink *sink, const char *path, uint64_t nbytes, bool executable,
 				struct uw_error *err);
 	enum uw_status (*write)(struct uw_sink *sink, const void *data, size_t nbytes, struct uw_error *err);
@@ -38,13 +39,14 @@ enum uw_replace {
 };
 
 /*
- * Folder: everything is written below ".<name>.<pid>.tmp" beside the target (O_EXCL, mode 0700), files 0644 or 0755 less umask, each
- * fsynced; commit fsyncs the folders, renames (RENAME_NOREPLACE or RENAME_EXCHANGE, with a fallback where the file system has
- * neither) and fsyncs the parent. UW_REPLACE_FILES with an existing folder moves file by file with rename; a component of
- * an existing path that is a symlink is replaced if it is a file's last component and refused (UW_ERR_PATH) if it is a folder.
- * File: the same for one file, or "-" for standard output; `path` of begin is ignored; begin only once. Overwrites only if replace is not NEVER.
- * Archive: a tar (restricted pax) or zip written to the temporary file ".<name>.<pid>.tmp", or to `fd` 1 if path is "-" (commit then only flushes). mtime 0, uid and
- * gid 0, no names, mode 0644 or 0755: the same files give the same bytes.
+ * Folder: everything is written below ".<name>.<pid>.tmp" beside the target (O_EXCL, mode 0700), files 0644 or 0755
+ * less umask, each fsynced; commit fsyncs the folders, renames (RENAME_NOREPLACE or RENAME_EXCHANGE, with a fallback
+ * where the file system has neither) and fsyncs the parent. UW_REPLACE_FILES with an existing folder moves file by
+ * file with rename; a component of an existing path that is a symlink is replaced if it is a file's last component
+ * and refused (UW_ERR_PATH) if it is a folder. File: the same for one file, or "-" for standard output; `path` of
+ * begin is ignored; begin only once. Overwrites only if replace is not NEVER. Archive: a tar (restricted pax) or zip
+ * written to the temporary file ".<name>.<pid>.tmp", or to `fd` 1 if path is "-" (commit then only flushes). mtime 0,
+ * uid and gid 0, no names, mode 0644 or 0755: the same files give the same bytes.
  */
 UW_MUST_CHECK enum uw_status uw_sink_open_folder(const char *path, enum uw_replace replace, struct uw_sink **sink,
 						 struct uw_error *err);

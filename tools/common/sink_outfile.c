@@ -39,7 +39,8 @@ int uw_sync_folder(int fd)
 enum uw_status uw_outfile_begin(struct uw_outfile *f, int fd, uint64_t nbytes, struct uw_error *err)
 {
 	*f = (struct uw_outfile){.fd = fd, .nbytes = nbytes};
-	/* A full disk shows now and not after hours. Not posix_fallocate: where the file system cannot, it writes zeros. */
+	/* A full disk shows now and not after hours. Not posix_fallocate: where the file system cannot, it writes
+	 * zeros. */
 	if (nbytes != 0 && nbytes <= INT64_MAX && fallocate(fd, 0, 0, (off_t)nbytes) != 0 &&
 	    (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
 		enum uw_status status = uw_fail_errno(err, errno, "cannot reserve %llu bytes", (unsigned long long)nbytes);

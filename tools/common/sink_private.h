@@ -34,7 +34,8 @@ enum uw_target_kind { UW_TARGET_NONE, UW_TARGET_FILE, UW_TARGET_FOLDER, UW_TARGE
 /* Splits path and opens the folder; nothing is created. On failure there is nothing to close. */
 UW_MUST_CHECK enum uw_status uw_target_open(struct uw_target *t, const char *path, struct uw_error *err);
 
-/* What stands under the final name now. A symlink to a file, or to nothing, is a file: rename replaces the link itself. */
+/* What stands under the final name now. A symlink to a file, or to nothing, is a file: rename replaces the link
+ * itself. */
 UW_MUST_CHECK enum uw_status uw_target_look(const struct uw_target *t, enum uw_target_kind *kind, struct uw_error *err);
 
 /* Opens like uw_target_open and refuses what a file must not replace. */

@@ -156,8 +156,8 @@ enum uw_status uw_target_create_folder(struct uw_target *t, int *fd, struct uw_e
 	return UW_OK;
 }
 
-/* Renames the temporary unless the name is taken. Where the file system cannot do that in one step: a file by hard link,
- * else by looking first; then a file made in between is lost, but a folder only if it is empty. */
+/* Renames the temporary unless the name is taken. Where the file system cannot do that in one step: a file by hard
+ * link, else by looking first; then a file made in between is lost, but a folder only if it is empty. */
 static int rename_new(struct uw_target *t)
 {
 	struct stat st;

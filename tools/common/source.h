@@ -47,15 +47,15 @@ struct uw_source {
 
 /*
  * Each opener sets *source on success; close it with uw_source_close. `path` is kept in messages, not used after.
- * File: any regular file. Folder: walks regular files; symlinks are followed to regular files and folders also outside
- * (a hub cache is a farm of them), cycles and dangling links are errors that name the path; skips .git, .cache/huggingface
- * and folders with a CACHEDIR.TAG; sockets, devices and pipes are errors. The list is made at open and sorted.
- * Archive: `fd`, duplicated, at the start of a tar (plain, gz, zstd, xz; a pipe will do) or zip (from a pipe only with ASCII
- * names, and without modes); a member is spooled to an unlinked file in `tmp_dir` when it is opened; entries that are
- * no regular files: folders are skipped, a symlink or hardlink inside the archive to an earlier or later member is
- * UW_ERR_FORMAT with the name (not followed), devices the same. A common leading folder ("model/") is kept as it is; a
- * leading "./" is dropped. A member path that fails uw_path_check is UW_ERR_PATH; the same path twice, or one that is a
- * folder of another, is UW_ERR_FORMAT.
+ * File: any regular file. Folder: walks regular files; symlinks are followed to regular files and folders also
+ * outside (a hub cache is a farm of them), cycles and dangling links are errors that name the path; skips .git,
+ * .cache/huggingface and folders with a CACHEDIR.TAG; sockets, devices and pipes are errors. The list is made at open
+ * and sorted. Archive: `fd`, duplicated, at the start of a tar (plain, gz, zstd, xz; a pipe will do) or zip (from a
+ * pipe only with ASCII names, and without modes); a member is spooled to an unlinked file in `tmp_dir` when it is
+ * opened; entries that are no regular files: folders are skipped, a symlink or hardlink inside the archive to an
+ * earlier or later member is UW_ERR_FORMAT with the name (not followed), devices the same. A common leading folder
+ * ("model/") is kept as it is; a leading "./" is dropped. A member path that fails uw_path_check is UW_ERR_PATH; the
+ * same path twice, or one that is a folder of another, is UW_ERR_FORMAT.
  */
 UW_MUST_CHECK enum uw_status uw_source_open_file(const char *path, struct uw_source **source, struct uw_error *err);
 UW_MUST_CHECK enum uw_status uw_source_open_folder(const char *path, struct uw_source **source, struct uw_error *err);

@@ -320,7 +320,8 @@ static enum uw_status start_reading(struct archive_source *s, struct uw_error *e
 		    archive_read_support_filter_xz(s->a) | archive_read_support_format_tar(s->a) |
 		    archive_read_support_format_zip_streamable(s->a);
 	}
-	/* Read on behind the closing zero blocks: what stands there must not be lost, and filters check themselves at their end. */
+	/* Read on behind the closing zero blocks: what stands there must not be lost, and filters check themselves at
+	 * their end. */
 	if (r == ARCHIVE_OK && !zip)
 		r = archive_read_set_format_option(s->a, "tar", "read_concatenated_archives", "1");
 	if (r != ARCHIVE_OK)

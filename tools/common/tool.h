@@ -18,13 +18,15 @@ struct uw_tool {
 	_Atomic uint64_t spent_ns[UW_NSTAGES];
 };
 
-/* nthreads 0: all CPUs available. Installs the signal handlers. Ends the program (exit 2) if UW_CPU_LEVEL names no level. */
+/* nthreads 0: all CPUs available. Installs the signal handlers. Ends the program (exit 2) if UW_CPU_LEVEL names no
+ * level. */
 void uw_tool_init(struct uw_tool *tool, unsigned nthreads);
 
 /* Shows the source's warnings, and lets signals stop its waiting. */
 void uw_tool_watch(struct uw_tool *tool, struct uw_source *source);
 
-/* With -v: where the time went since uw_tool_init, for a job over nbytes of source; `code` says what UW_STAGE_CODE is here. */
+/* With -v: where the time went since uw_tool_init, for a job over nbytes of source; `code` says what UW_STAGE_CODE is
+ * here. */
 void uw_tool_tell_times(const struct uw_tool *tool, const char *code, uint64_t nbytes);
 
 /* Folder for temporary files: $TMPDIR or /tmp. */
@@ -36,10 +38,12 @@ int uw_tool_failure(const char *path, const struct uw_error *err);
 /* Ends main: re-raises a signal that came in, else gives back the code. Checks that stdout could be written. */
 int uw_tool_exit(int code);
 
-/* Writes `report` with sorted keys to `path`, or to stdout for "-"; takes the reference. A NULL report is out of memory. Files are replaced atomically. */
+/* Writes `report` with sorted keys to `path`, or to stdout for "-"; takes the reference. A NULL report is out of
+ * memory. Files are replaced atomically. */
 UW_MUST_CHECK enum uw_status uw_write_json(const char *path, json_t *report, struct uw_error *err);
 
-/* A string for a report: `text` as it is or, if it is not UTF-8 (a name cut by a message, a path of the command line), escaped as on a terminal. */
+/* A string for a report: `text` as it is or, if it is not UTF-8 (a name cut by a message, a path of the command
+ * line), escaped as on a terminal. */
 json_t *uw_json_text(const char *text);
 
 /* What uw_write_json does, for a function that prints to a stream and returns 0 or -1. */

@@ -30,8 +30,8 @@ static bool same_tensor(const struct uw_extent *a, const struct uw_extent *b)
 	       (a->ndims == 0 || memcmp(a->dims, b->dims, a->ndims * sizeof(*a->dims)) == 0);
 }
 
-/* The index says again what the safetensors header says: a loader that trusts one must not see another model than one that trusts the
- * other. */
+/* The index says again what the safetensors header says: a loader that trusts one must not see another model than one
+ * that trusts the other. */
 static enum uw_status verify_header(const struct uw_bundle_file *opened, struct uw_error *err)
 {
 	const struct uw_index *index = opened->container.index;

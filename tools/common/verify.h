@@ -22,18 +22,18 @@ struct uw_verdict {
 /* Called for each file, in the manifest's order, and for the bundle if something is wrong with it as a whole. */
 typedef void (*uw_verdict_fn)(void *ctx, const struct uw_verdict *verdict);
 
-/* Verifies what can be opened; a bundle that does not open has no files to report. Returns the worst status: UW_OK, or that of the first
- * failure; UW_ERR_CANCELLED ends it at once. */
+/* Verifies what can be opened; a bundle that does not open has no files to report. Returns the worst status: UW_OK,
+ * or that of the first failure; UW_ERR_CANCELLED ends it at once. */
 UW_MUST_CHECK enum uw_status uw_bundle_verify(const struct uw_bundle *bundle, enum uw_verify_level level,
 					      const struct uw_job *job, uw_verdict_fn verdict, void *ctx);
 
-/* Compares the bundle's files with those of a source, byte for byte. A difference is UW_ERR_MISMATCH; its err->what names
- * the tensor, row, column and both values, or the byte. Files that only one side has are differences too. */
+/* Compares the bundle's files with those of a source, byte for byte. A difference is UW_ERR_MISMATCH; its err->what
+ * names the tensor, row, column and both values, or the byte. Files that only one side has are differences too. */
 UW_MUST_CHECK enum uw_status uw_bundle_compare(const struct uw_bundle *bundle, struct uw_source *source,
 					       const struct uw_job *job, uw_verdict_fn verdict, void *ctx);
 
-/* Compares the manifest's SHA-256 sums with a list as sha256sum(1) writes it. Paths are relative to the model; names in the list that the
- * bundle does not have, and files of the bundle that the list lacks, are differences. */
+/* Compares the manifest's SHA-256 sums with a list as sha256sum(1) writes it. Paths are relative to the model; names
+ * in the list that the bundle does not have, and files of the bundle that the list lacks, are differences. */
 UW_MUST_CHECK enum uw_status uw_bundle_compare_sums(const struct uw_bundle *bundle, const char *list_path,
 						    uw_verdict_fn verdict, void *ctx);
 

@@ -31,7 +31,8 @@ static const int series_of[UW_NROLES] = {
 	[UW_ROLE_GATE] = 0, [UW_ROLE_GATE_UP] = 0, [UW_ROLE_UP] = 1, [UW_ROLE_DOWN] = 2, [UW_ROLE_OTHER] = 3, [UW_ROLE_SCALE] = 4,
 };
 
-/* The next point of `role` from row *row on. Vectors (norms, biases) are left out: a few thousand weights weigh nothing. */
+/* The next point of `role` from row *row on. Vectors (norms, biases) are left out: a few thousand weights weigh
+ * nothing. */
 static bool next_point(const struct uw_page *page, enum uw_scan_role role, uint64_t *row, struct point *p)
 {
 	*p = (struct point){.layer = -1, .least = INFINITY};

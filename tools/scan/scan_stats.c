@@ -45,8 +45,8 @@ static void sum_add(struct uw_scan_sum *sum, const struct uw_scan_tensor *tensor
 		sum->nbytes[p] += tensor->profile[p].nbytes;
 }
 
-/* Splits `nbytes` stored bytes of a tensor. Tables fit parts of a tensor better than one entropy does, and ZSTD knows no
- * planes, so a part may be smaller than its nominal size; together they are always nbytes. */
+/* Splits `nbytes` stored bytes of a tensor. Tables fit parts of a tensor better than one entropy does, and ZSTD knows
+ * no planes, so a part may be smaller than its nominal size; together they are always nbytes. */
 static void parts_add(struct uw_scan_parts *parts, double nbytes, double nweights, double entropy)
 {
 	double sign_mantissa = fmin(nbytes, nweights);

@@ -176,7 +176,8 @@ void uw_index_free(struct uw_index **index);
 /* Tensor of this name, or NULL. O(log n). */
 const struct uw_extent *uw_index_find(const struct uw_index *index, const char *name, size_t name_nbytes);
 
-/* First byte of the gap of padding in front of group i (i == ngroups: in front of the index); it ends at the group's offset. */
+/* First byte of the gap of padding in front of group i (i == ngroups: in front of the index); it ends at the group's
+ * offset. */
 uint64_t uw_index_gap_off(const struct uw_index *index, uint64_t i);
 
 #ifdef __cplusplus

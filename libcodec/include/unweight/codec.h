@@ -50,8 +50,8 @@ enum uw_coding {
 	UW_CODING_P4 = 3,
 };
 
-/* How decoded weights are stored. STREAM goes past the caches: for output that is larger than they are and not used soon. Kernels may take
- * it as CACHED where addresses are not aligned to 64. */
+/* How decoded weights are stored. STREAM goes past the caches: for output that is larger than they are and not used
+ * soon. Kernels may take it as CACHED where addresses are not aligned to 64. */
 enum uw_store {
 	UW_STORE_CACHED,
 	UW_STORE_STREAM,
@@ -94,10 +94,10 @@ struct uw_plan {
 /* Bytes of scratch memory that planning and encoding need for `shape`; alignment 64. */
 size_t uw_codec_scratch_nbytes(const struct uw_shape *shape);
 
-/* Chooses tables for the group at `weights` (shape->nweights words, row-major). Fills *plan and the scratch memory. For
- * coding H the whole is as small as it gets, rare symbols being patched to shorten the others; for P4 there are as few
- * patches as possible, since serving code meets each of them in its inner loop. Either plan can be encoded in both codings.
- * UW_ERR_UNSUPPORTED: too many escapes, the group has to be stored RAW. */
+/* Chooses tables for the group at `weights` (shape->nweights words, row-major). Fills *plan and the scratch memory.
+ * For coding H the whole is as small as it gets, rare symbols being patched to shorten the others; for P4 there are
+ * as few patches as possible, since serving code meets each of them in its inner loop. Either plan can be encoded in
+ * both codings. UW_ERR_UNSUPPORTED: too many escapes, the group has to be stored RAW. */
 UW_MUST_CHECK enum uw_status uw_codec_plan(const struct uw_cpu_ops *ops, const struct uw_shape *shape,
 					   const uint16_t *weights, enum uw_coding coding, void *scratch,
 					   struct uw_plan *plan);
@@ -109,8 +109,8 @@ uint64_t uw_codec_encoded_nbytes(const struct uw_shape *shape, const struct uw_p
  * uw_codec_encoded_nbytes() bytes. They stay until the next plan or encode there; the plan stays good. */
 uint8_t *uw_codec_place(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding, void *scratch);
 
-/* Writes the stored bytes of the group: exactly uw_codec_encoded_nbytes() of them. `scratch` is as uw_codec_plan left it,
- * so one plan serves both codings. UW_ERR_SPACE: dst_nbytes is less than that. */
+/* Writes the stored bytes of the group: exactly uw_codec_encoded_nbytes() of them. `scratch` is as uw_codec_plan left
+ * it, so one plan serves both codings. UW_ERR_SPACE: dst_nbytes is less than that. */
 UW_MUST_CHECK enum uw_status uw_codec_encode(const struct uw_cpu_ops *ops, const struct uw_shape *shape,
 					     const struct uw_plan *plan, enum uw_coding coding, const void *scratch,
 					     uint8_t *dst, size_t dst_nbytes);

@@ -21,8 +21,8 @@ extern "C" {
 #endif
 
 /*
- * What the next 7 bits of a lane mean: value is a symbol or an exponent, as the table's builder chose; nbits is 1 to 7. A table
- * is that of a complete prefix code, so bit 6 of a window never changes nbits.
+ * What the next 7 bits of a lane mean: value is a symbol or an exponent, as the table's builder chose; nbits is 1 to
+ * 7. A table is that of a complete prefix code, so bit 6 of a window never changes nbits.
  */
 struct uw_huff_entry {
 	uint8_t value;
@@ -63,13 +63,14 @@ typedef uint32_t (*uw_symbols_fn)(const uint8_t *e, size_t n, const uint8_t map[
 /* nbits[k] = bits of lane k's codes, for a chunk of ntiles tiles. */
 typedef void (*uw_huff_bits_fn)(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],
 				uint32_t nbits[UW_LANES]);
-/* Writes the codes of lane k from bit start[k] of dst on; bits are ORed into dst, which is zero before; start[k] + its bits <=
- * start[k + 1]. Touches no byte at or beyond (start[32] + 7) / 8. */
+/* Writes the codes of lane k from bit start[k] of dst on; bits are ORed into dst, which is zero before; start[k] +
+ * its bits <= start[k + 1]. Touches no byte at or beyond (start[32] + 7) / 8. */
 typedef void (*uw_huff_encode_fn)(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],
 				  const uint32_t start[UW_LANES + 1], uint8_t *dst);
-/* Decodes n chunks of ntiles tiles each with one table; n is 1 to UW_HUFF_BATCH. Lane k of a chunk is decoded from bit start[k] of src
- * on: 32 * ntiles values, stored at the lane's positions of out[]. Reads up to 231 bytes beyond start[32] / 8. Sets good to whether
- * every lane ends within start[k + 1] and less than 2^shift bits before it; out is complete even if not. */
+/* Decodes n chunks of ntiles tiles each with one table; n is 1 to UW_HUFF_BATCH. Lane k of a chunk is decoded from
+ * bit start[k] of src on: 32 * ntiles values, stored at the lane's positions of out[]. Reads up to 231 bytes beyond
+ * start[32] / 8. Sets good to whether every lane ends within start[k + 1] and less than 2^shift bits before it; out
+ * is complete even if not. */
 typedef void (*uw_huff_decode_fn)(struct uw_huff_chunk *chunks, uint32_t n, uint32_t ntiles,
 				  const struct uw_huff_entry table[128]);
 /* One tile of symbols to the nibble plane. */

@@ -40,7 +40,8 @@ struct uw_job {
 
 /* ---- packing ------------------------------------------------------------------------------ */
 
-/* What became of one group, for reports. `counts` are its exponents, NULL if it has no BF16 weights; valid during the call. */
+/* What became of one group, for reports. `counts` are its exponents, NULL if it has no BF16 weights; valid during the
+ * call. */
 struct uw_packed_group {
 	uint64_t extent; /* index */
 	struct uw_slice slice;
@@ -55,9 +56,9 @@ struct uw_pack_observer {
 };
 
 /*
- * Packs `src`, cut into `extents` (which tile it), into a container written through `write` in order; a NULL `write` only
- * measures. The bytes written depend on the source bytes, the extents and the profile alone.
- * Peak memory: about 48 MiB a thread at worst, 25 MiB on usual shapes.
+ * Packs `src`, cut into `extents` (which tile it), into a container written through `write` in order; a NULL `write`
+ * only measures. The bytes written depend on the source bytes, the extents and the profile alone. Peak memory: about
+ * 48 MiB a thread at worst, 25 MiB on usual shapes.
  */
 UW_MUST_CHECK enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profile,
 					       const struct uw_blob *src, const struct uw_extent *extents,
@@ -79,12 +80,13 @@ UW_MUST_CHECK enum uw_status uw_container_open(const struct uw_blob *blob, const
 					       struct uw_container *container, struct uw_error *err);
 void uw_container_close(struct uw_container *container);
 
-/* A piece of restored source bytes: slice of an extent. `data` is valid during the call. Any other status than UW_OK ends the walk. */
+/* A piece of restored source bytes: slice of an extent. `data` is valid during the call. Any other status than UW_OK
+ * ends the walk. */
 typedef enum uw_status (*uw_piece_fn)(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
 				      const void *data, struct uw_error *err);
 
-/* Restores the extents from `first` on, `n` of them, in order: decodes every group, checks its hash and each extent's hash, hands the
- * pieces over in order (one at a time). `piece` may be NULL: then this only verifies. */
+/* Restores the extents from `first` on, `n` of them, in order: decodes every group, checks its hash and each extent's
+ * hash, hands the pieces over in order (one at a time). `piece` may be NULL: then this only verifies. */
 UW_MUST_CHECK enum uw_status uw_container_restore(const struct uw_container *container, const struct uw_job *job,
 						  uint64_t first, uint64_t n, uw_piece_fn piece, void *ctx,
 						  struct uw_error *err);
