@@ -66,8 +66,8 @@ static void copy_partial(const struct uw_shape *shape, const struct uw_tile *til
 			 uint16_t whole[UW_TILE_WEIGHTS])
 {
 	for (uint32_t r = 0; r < tile->nrows; r++)
-		memcpy(whole + (size_t)r * UW_TILE_COLS, weights + tile->first + r * (size_t)shape->ncols,
-		       tile->ncols * sizeof(*whole));
+		memcpy(whole + (size_t)r * UW_TILE_COLS,
+		       weights + uw_tile_first(shape, tile) + r * (size_t)shape->ncols, tile->ncols * sizeof(*whole));
 }
 
 /* Splits and counts one chunk: what has just been split is counted while the first cache holds it. */
@@ -82,7 +82,7 @@ static void split_chunk(const struct uw_cpu_ops *ops, const struct uw_shape *sha
 		struct uw_tile tile = uw_tile_walk_next(walk);
 
 		if (tile.full) {
-			ops->split[shape->order](weights + tile.first, (size_t)shape->ncols, s, e);
+			ops->split[shape->order](weights + uw_tile_first(shape, &tile), (size_t)shape->ncols, s, e);
 		} else {
 			uint16_t whole[UW_TILE_WEIGHTS] = { 0 };
 

@@ -18,11 +18,18 @@ static inline uint32_t uw_position_col(uint32_t step, uint32_t lane, uint32_t i)
 
 /* Part of the group that a tile covers. */
 struct uw_tile {
-	size_t first;   /* index of the tile's first weight in the group */
+	uint64_t row;   /* of its first weight, in the group; linear: 0 */
+	uint64_t col;
 	uint32_t nrows; /* of 16; linear: 1 */
 	uint32_t ncols; /* of 64; linear: of 1024 */
 	bool full;
 };
+
+/* Index of the tile's first weight among the group's weights. */
+static inline size_t uw_tile_first(const struct uw_shape *shape, const struct uw_tile *tile)
+{
+	return (size_t)(tile->row * shape->ncols + tile->col);
+}
 
 /* A walk over the tiles of a group in order: uw_tile_walk_start, then uw_tile_walk_next ntiles times. */
 struct uw_tile_walk {
@@ -46,11 +53,12 @@ static inline void uw_tile_walk_start(struct uw_tile_walk *walk, const struct uw
 static inline void uw_tile_walk_seek(struct uw_tile_walk *walk, uint64_t t)
 {
 	uint64_t cols = (walk->shape->ncols + UW_TILE_COLS - 1) / UW_TILE_COLS;
-	uint64_t block = t / (4 * cols), rest = t % (4 * cols); /* all row blocks but the last one have four tile rows */
-	uint64_t high = walk->tile_rows - 4 * block < 4 ? walk->tile_rows - 4 * block : 4;
+	uint64_t block = t / (UW_BLOCK_TILE_ROWS * cols), rest = t % (UW_BLOCK_TILE_ROWS * cols);
+	uint64_t left = walk->tile_rows - UW_BLOCK_TILE_ROWS * block; /* only the last row block may have fewer */
+	uint64_t high = left < UW_BLOCK_TILE_ROWS ? left : UW_BLOCK_TILE_ROWS;
 
 	walk->linear_off = t * UW_TILE_WEIGHTS;
-	walk->row_block = 4 * block;
+	walk->row_block = UW_BLOCK_TILE_ROWS * block;
 	walk->tile_col = rest / high;
 	walk->in_block = rest % high;
 }
@@ -59,7 +67,7 @@ static inline struct uw_tile uw_tile_linear(struct uw_tile_walk *walk)
 {
 	uint64_t left = walk->shape->nweights - walk->linear_off;
 	struct uw_tile tile = {
-		.first = (size_t)walk->linear_off,
+		.col = walk->linear_off,
 		.nrows = 1,
 		.ncols = left < UW_TILE_WEIGHTS ? (uint32_t)left : UW_TILE_WEIGHTS,
 		.full = left >= UW_TILE_WEIGHTS,
@@ -81,19 +89,20 @@ static inline struct uw_tile uw_tile_walk_next(struct uw_tile_walk *walk)
 	uint64_t rows_left = shape->nrows - row;
 	uint64_t cols_left = shape->ncols - col;
 	struct uw_tile tile = {
-		.first = (size_t)(row * shape->ncols + col),
+		.row = row,
+		.col = col,
 		.nrows = rows_left < UW_TILE_ROWS ? (uint32_t)rows_left : UW_TILE_ROWS,
 		.ncols = cols_left < UW_TILE_COLS ? (uint32_t)cols_left : UW_TILE_COLS,
 		.full = rows_left >= UW_TILE_ROWS && cols_left >= UW_TILE_COLS,
 	};
 
 	walk->in_block++;
-	if (walk->in_block == 4 || walk->row_block + walk->in_block == walk->tile_rows) {
+	if (walk->in_block == UW_BLOCK_TILE_ROWS || walk->row_block + walk->in_block == walk->tile_rows) {
 		walk->in_block = 0;
 		walk->tile_col++;
 		if (walk->tile_col * UW_TILE_COLS >= shape->ncols) {
 			walk->tile_col = 0;
-			walk->row_block += 4;
+			walk->row_block += UW_BLOCK_TILE_ROWS;
 		}
 	}
 	return tile;

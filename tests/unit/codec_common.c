@@ -121,6 +121,62 @@ struct stored encode(const struct uw_shape *shape, const struct uw_plan *plan, e
 	return g;
 }
 
+/* Every run of row blocks, into rows that are farther apart; what lies between them is left alone. */
+static void check_blocks(const struct uw_coded *coded, const uint16_t *weights)
+{
+	size_t ncols = (size_t)coded->shape.ncols, ld = ncols + 3;
+	uint64_t nrows = coded->shape.nrows, nblocks = (nrows + 63) / 64;
+	uint16_t *rows = need((size_t)nrows * ld * sizeof(*rows));
+
+	for (uint64_t first = 0; first < nblocks; first++) {
+		for (uint64_t n = 0; n <= nblocks - first; n++) {
+			uint64_t end = 64 * (first + n) < nrows ? 64 * (first + n) : nrows;
+
+			memset(rows, 0xA5, (size_t)nrows * ld * sizeof(*rows));
+			assert_int_equal(uw_coded_decode_blocks(&ops, coded, first, n, UW_STORE_CACHED, rows, ld, NULL),
+					 UW_OK);
+			for (uint64_t r = 64 * first; n != 0 && r < end; r++) {
+				assert_same(rows + (r - 64 * first) * ld, weights + r * ncols, ncols * sizeof(*rows));
+				assert_int_equal(rows[(r - 64 * first) * ld + ncols], 0xA5A5);
+			}
+		}
+	}
+	assert_int_equal(uw_coded_decode_blocks(&ops, coded, 0, nblocks + 1, UW_STORE_CACHED, rows, ld, NULL),
+			 UW_ERR_ARG);
+	assert_int_equal(uw_coded_decode_blocks(&ops, coded, nblocks, 1, UW_STORE_CACHED, rows, ld, NULL), UW_ERR_ARG);
+	assert_int_equal(uw_coded_decode_blocks(&ops, coded, 0, 1, UW_STORE_CACHED, rows, ncols - 1, NULL), UW_ERR_ARG);
+	free(rows);
+}
+
+/* Exponents of all chunks at once and one by one, through merge: they are the weights. */
+static void check_exponents(const struct uw_coded *coded, const uint16_t *weights)
+{
+	uint64_t nchunks = coded->shape.nchunks;
+	uint8_t *all = need((size_t)nchunks * UW_CHUNK_WEIGHTS), *single = need(UW_CHUNK_WEIGHTS);
+	struct uw_tile_walk walk;
+
+	assert_int_equal(uw_coded_exponents(&ops, coded, 0, nchunks + 1, all, NULL), UW_ERR_ARG);
+	assert_int_equal(uw_coded_exponents(&ops, coded, 0, nchunks, all, NULL), UW_OK);
+	for (uint64_t c = 0; c < nchunks; c++) {
+		assert_int_equal(uw_coded_exponents(&ops, coded, c, 1, single, NULL), UW_OK);
+		assert_same(single, all + c * UW_CHUNK_WEIGHTS, uw_chunk_ntiles(&coded->shape, c) * UW_TILE_WEIGHTS);
+	}
+	uw_tile_walk_start(&walk, &coded->shape);
+	for (uint64_t t = 0; t < coded->shape.ntiles; t++) {
+		struct uw_tile tile = uw_tile_walk_next(&walk);
+		const uint16_t *from = weights + uw_tile_first(&coded->shape, &tile);
+		uint16_t whole[UW_TILE_WEIGHTS];
+
+		ops.merge[coded->shape.order](whole, UW_TILE_COLS, coded->s + t * UW_TILE_WEIGHTS,
+					      all + t * UW_TILE_WEIGHTS, UW_STORE_CACHED);
+		for (uint32_t r = 0; r < tile.nrows; r++)
+			assert_same(whole + r * UW_TILE_COLS, from + r * coded->shape.ncols,
+				    tile.ncols * sizeof(*whole));
+	}
+	free(all);
+	free(single);
+}
+
 void check_decoded(const struct stored *g, const uint16_t *weights)
 {
 	size_t nbytes = (size_t)g->shape.nweights * sizeof(*weights);
@@ -134,6 +190,15 @@ void check_decoded(const struct stored *g, const uint16_t *weights)
 		assert_int_equal(uw_coded_decode(&ops, &coded, store, back, NULL), UW_OK);
 		assert_same(back, weights, nbytes);
 	}
+	if (g->shape.order == UW_ORDER_TILED)
+		check_blocks(&coded, weights);
+	else
+		assert_int_equal(uw_coded_decode_blocks(&ops, &coded, 0, 1, UW_STORE_CACHED, back,
+							(size_t)g->shape.ncols, NULL), UW_ERR_ARG);
+	if (g->coding == UW_CODING_H)
+		check_exponents(&coded, weights);
+	else
+		assert_int_equal(uw_coded_exponents(&ops, &coded, 0, 1, (uint8_t *)back, NULL), UW_ERR_ARG);
 	free(back);
 }
 

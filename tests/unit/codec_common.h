@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "chunk.h"
+#include "position.h"
 #include "unweight/bytes.h"
 #include "unweight/kernels.h"
 

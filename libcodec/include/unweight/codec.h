@@ -23,6 +23,7 @@ extern "C" {
 #define UW_TILE_WEIGHTS 1024u
 #define UW_TILE_ROWS 16u
 #define UW_TILE_COLS 64u
+#define UW_BLOCK_TILE_ROWS 4u /* tile rows of a row block */
 #define UW_CHUNK_TILES 8u
 #define UW_CHUNK_WEIGHTS (UW_CHUNK_TILES * UW_TILE_WEIGHTS)
 #define UW_LANES 32u
@@ -143,6 +144,23 @@ UW_MUST_CHECK enum uw_status uw_coded_open(const struct uw_shape *shape, enum uw
  * UW_ERR_BITS names the chunk in *err; `weights` is then partly written. */
 UW_MUST_CHECK enum uw_status uw_coded_decode(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
 					     enum uw_store store, uint16_t *weights, struct uw_error *err);
+
+/* Row blocks (of 64 rows) first .. first + nblocks of a group in tiled order: their rows to weights, ld >= ncols
+ * weights from row to row. UW_ERR_ARG: order, blocks or ld; UW_ERR_BITS as above. Row block b has the rows from 64 b
+ * on. */
+UW_MUST_CHECK enum uw_status uw_coded_decode_blocks(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
+						    uint64_t first, uint64_t nblocks, enum uw_store store,
+						    uint16_t *weights, size_t ld, struct uw_error *err);
+
+/* Coding H: the true exponents (patches applied) of chunks first_chunk .. + nchunks in position order, one byte a
+ * weight, 1024 bytes a tile, padding included. UW_ERR_ARG: another coding, no such chunks. */
+UW_MUST_CHECK enum uw_status uw_coded_exponents(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
+						uint64_t first_chunk, uint64_t nchunks, uint8_t *e,
+						struct uw_error *err);
+
+/* Coding H: the nibble plane of the same group as P4, 512 bytes a tile. Palettes and patches stay as they are. */
+UW_MUST_CHECK enum uw_status uw_coded_nibbles(const struct uw_cpu_ops *ops, const struct uw_coded *coded, uint8_t *nib,
+					      struct uw_error *err);
 
 /* Stored size of the same group as P4, and the transcode from H: E and the code lengths change, nothing else. */
 uint64_t uw_coded_p4_nbytes(const struct uw_coded *coded);
