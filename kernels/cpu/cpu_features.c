@@ -5,6 +5,38 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
+#include <cpuid.h>
+
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define REQUEST_PERMISSION 0x1023 /* ARCH_REQ_XCOMP_PERM of arch_prctl(2) */
+#define TILE_DATA 18
+
+/* Linux gives the tile registers to processes that ask; it refuses where it does not save them. */
+static bool have_tiles(void)
+{
+	return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
+#else
+
+static bool have_tiles(void)
+{
+	return false;
+}
+
+#endif
+
+static bool have_amx(void)
+{
+	const unsigned amx = 1u << 22 | 1u << 24; /* AMX-BF16, AMX-TILE */
+	unsigned a, b, c, d;
+
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & amx) == amx && have_tiles();
+}
+
 /* The compiler's run-time support asks CPUID and checks that the system saves the registers. */
 uint32_t uw_cpu_flags(void)
 {
@@ -14,7 +46,8 @@ uint32_t uw_cpu_flags(void)
 	if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("popcnt"))
 		return flags;
 	flags |= UW_CPU_SSE42;
-	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2"))
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2") ||
+	    !__builtin_cpu_supports("fma"))
 		return flags;
 	flags |= UW_CPU_AVX2;
 	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
@@ -22,7 +55,11 @@ uint32_t uw_cpu_flags(void)
 	    !__builtin_cpu_supports("avx512vbmi") || !__builtin_cpu_supports("avx512vbmi2") ||
 	    !__builtin_cpu_supports("avx512bitalg") || !__builtin_cpu_supports("gfni"))
 		return flags;
-	return flags | UW_CPU_AVX512;
+	flags |= UW_CPU_AVX512;
+	if (!__builtin_cpu_supports("avx512bf16"))
+		return flags;
+	flags |= UW_CPU_AVX512BF16;
+	return have_amx() ? flags | UW_CPU_AMX : flags;
 }
 
 #else
@@ -36,7 +73,7 @@ uint32_t uw_cpu_flags(void)
 
 bool uw_cpu_level_mask(const char *name, uint32_t *mask)
 {
-	static const char *const names[] = { "c", "sse42", "avx2", "avx512" };
+	static const char *const names[] = { "c", "sse42", "avx2", "avx512", "avx512bf16", "amx" };
 
 	for (unsigned n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
 		if (strcmp(name, names[n]) == 0) {
