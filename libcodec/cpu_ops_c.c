@@ -299,7 +299,7 @@ static void p4_pack_c(const uint8_t *sym, uint8_t *nib)
 	}
 }
 
-static void p4_exponents(const uint8_t *nib, const uint8_t pairs[UW_PAIRS], uint8_t e[UW_TILE_WEIGHTS])
+static void p4_exponents_c(const uint8_t *nib, const uint8_t pairs[UW_PAIRS], uint8_t e[UW_TILE_WEIGHTS])
 {
 	for (uint32_t step = 0; step < 4; step++) {
 		for (uint32_t lane = 0; lane < UW_LANES; lane++, e += 8) {
@@ -319,7 +319,7 @@ static void p4_decode_tiled_c(uint16_t *weights, size_t ld, const uint8_t *s, co
 {
 	uint8_t e[UW_TILE_WEIGHTS];
 
-	p4_exponents(nib, pairs, e);
+	p4_exponents_c(nib, pairs, e);
 	merge_tiled_c(weights, ld, s, e, store);
 }
 
@@ -328,7 +328,7 @@ static void p4_decode_linear_c(uint16_t *weights, size_t ld, const uint8_t *s, c
 {
 	uint8_t e[UW_TILE_WEIGHTS];
 
-	p4_exponents(nib, pairs, e);
+	p4_exponents_c(nib, pairs, e);
 	merge_linear_c(weights, ld, s, e, store);
 }
 
@@ -347,6 +347,7 @@ void uw_cpu_ops_init_c(struct uw_cpu_ops *ops)
 		.huff_encode = huff_encode_c,
 		.huff_decode = huff_decode_c,
 		.p4_pack = p4_pack_c,
+		.p4_exponents = p4_exponents_c,
 		.p4_decode = { NULL, p4_decode_linear_c, p4_decode_tiled_c },
 		.fence = fence_c,
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Groups of coding H to planes that multiplying code reads: exponents, the nibbles of coding P4. */
+/* Groups to planes that multiplying code reads: exponents, the nibbles of coding P4. */
 #include <string.h>
 
 #include "coded.h"
@@ -10,6 +10,7 @@
 /* ---- exponents ---- */
 
 struct exponents {
+	const struct uw_cpu_ops *ops;
 	const struct uw_coded *coded;
 	uint64_t first_chunk;
 	uint8_t *e;
@@ -24,16 +25,31 @@ static void take_exponents(void *ctx, uint64_t c, uint8_t *values)
 	       (size_t)uw_chunk_ntiles(&to->coded->shape, c) * UW_TILE_WEIGHTS);
 }
 
+static void unpack_chunk(const struct exponents *to, uint64_t c)
+{
+	const struct uw_coded *coded = to->coded;
+	const uint8_t *pairs = coded->tables[uw_coded_word(coded, c).table].pairs;
+	const uint8_t *nib = coded->e + (size_t)c * (UW_CHUNK_WEIGHTS / 2);
+	uint8_t *e = to->e + (size_t)(c - to->first_chunk) * UW_CHUNK_WEIGHTS;
+
+	for (uint32_t t = 0; t < uw_chunk_ntiles(&coded->shape, c); t++)
+		to->ops->p4_exponents(nib + t * (UW_TILE_WEIGHTS / 2), pairs, e + t * UW_TILE_WEIGHTS);
+	uw_coded_patch_exponents(coded, c, e);
+}
+
 enum uw_status uw_coded_exponents(const struct uw_cpu_ops *ops, const struct uw_coded *coded, uint64_t first_chunk,
 				  uint64_t nchunks, uint8_t *e, struct uw_error *err)
 {
-	struct exponents to = { coded, first_chunk, e };
+	struct exponents to = { ops, coded, first_chunk, e };
 
-	if (coded->coding != UW_CODING_H || first_chunk > coded->shape.nchunks ||
-	    nchunks > coded->shape.nchunks - first_chunk)
+	if (first_chunk > coded->shape.nchunks || nchunks > coded->shape.nchunks - first_chunk)
 		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "exponents of a group");
-	return uw_streams_decode(ops, coded, first_chunk, first_chunk + nchunks, UW_STREAM_EXPONENTS, take_exponents,
-				 &to, err);
+	if (coded->coding == UW_CODING_H)
+		return uw_streams_decode(ops, coded, first_chunk, first_chunk + nchunks, UW_STREAM_EXPONENTS,
+					 take_exponents, &to, err);
+	for (uint64_t c = first_chunk; c < first_chunk + nchunks; c++)
+		unpack_chunk(&to, c);
+	return UW_OK;
 }
 
 /* ---- H to P4 ---- */

@@ -75,6 +75,9 @@ typedef void (*uw_huff_decode_fn)(struct uw_huff_chunk *chunks, uint32_t n, uint
 				  const struct uw_huff_entry table[128]);
 /* One tile of symbols to the nibble plane. */
 typedef void (*uw_p4_pack_fn)(const uint8_t sym[UW_TILE_WEIGHTS], uint8_t nib[UW_TILE_WEIGHTS / 2]);
+/* One tile of the nibble plane to exponents in position order. pairs[k] < 128. */
+typedef void (*uw_p4_exponents_fn)(const uint8_t nib[UW_TILE_WEIGHTS / 2], const uint8_t pairs[UW_PAIRS],
+				   uint8_t e[UW_TILE_WEIGHTS]);
 /* One tile from planes to weights; tiled and linear as for split. pairs[k] < 128. */
 typedef void (*uw_p4_decode_fn)(uint16_t *weights, size_t ld, const uint8_t s[UW_TILE_WEIGHTS],
 				const uint8_t nib[UW_TILE_WEIGHTS / 2], const uint8_t pairs[UW_PAIRS],
@@ -91,6 +94,7 @@ struct uw_cpu_ops {
 	uw_huff_encode_fn huff_encode;
 	uw_huff_decode_fn huff_decode;
 	uw_p4_pack_fn p4_pack;
+	uw_p4_exponents_fn p4_exponents;
 	uw_p4_decode_fn p4_decode[3];
 	uw_fence_fn fence;            /* call once after the last streaming store */
 };
