@@ -75,6 +75,7 @@ static void make_e8(struct linear_group *g, const uint16_t *weights, bool patche
 	uw_tile_walk_start(&walk, &coded->shape);
 	for (uint64_t t = 0; t < coded->shape.ntiles; t++) {
 		struct uw_tile tile = uw_tile_walk_next(&walk);
+		const uint16_t *from = weights + uw_tile_first(&coded->shape, &tile);
 		uint8_t *to = e + t * UW_TILE_WEIGHTS;
 
 		for (uint32_t p = 0; p < UW_TILE_WEIGHTS; p++) {
@@ -82,7 +83,7 @@ static void make_e8(struct linear_group *g, const uint16_t *weights, bool patche
 			uint32_t col = uw_position_col(p / 256, p / 8 % 32, p % 8);
 
 			if (row < tile.nrows && col < tile.ncols)
-				to[p] = (uint8_t)(weights[tile.first + row * g->ncols + col] >> 7);
+				to[p] = (uint8_t)(from[row * g->ncols + col] >> 7);
 		}
 		if (noise)
 			spoil_padding(&tile, s + t * UW_TILE_WEIGHTS, to, false);

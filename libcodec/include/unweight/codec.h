@@ -153,7 +153,7 @@ UW_MUST_CHECK enum uw_status uw_coded_decode_blocks(const struct uw_cpu_ops *ops
 						    uint16_t *weights, size_t ld, struct uw_error *err);
 
 /* The true exponents (patches applied) of chunks first_chunk .. + nchunks in position order, one byte a weight, 1024
- * bytes a tile, padding included; e is aligned to 64. UW_ERR_ARG: no such chunks; UW_ERR_BITS as above. */
+ * bytes a tile, padding included. UW_ERR_ARG: no such chunks; UW_ERR_BITS as above. */
 UW_MUST_CHECK enum uw_status uw_coded_exponents(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
 						uint64_t first_chunk, uint64_t nchunks, uint8_t *e,
 						struct uw_error *err);
