@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bundle.h"
+#include "source_bundle.h"
 #include "each.h"
 #include "pack_model.h"
 #include "tool.h"

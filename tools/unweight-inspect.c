@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bundle.h"
+#include "source_bundle.h"
 #include "tool.h"
 
 enum { OPT_JSON };

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bundle.h"
+#include "source_bundle.h"
 #include "pack_model.h"
 #include "scan_report.h"
 #include "tool.h"

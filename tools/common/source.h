@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "path.h"
 #include "unweight/blob.h"
 
 /* One file of the model. Borrowed from the source. */
@@ -76,9 +77,6 @@ void uw_source_close(struct uw_source **source); /* closes, frees, sets NULL; NU
 
 /* True if the first bytes of the file look like an archive we read (tar magic, gzip, zstd, xz, zip magic). */
 bool uw_looks_like_archive(const uint8_t *head, size_t n);
-
-/* SPEC.md 1.1's rule for paths: UW_ERR_PATH with the reason, or UW_OK. */
-UW_MUST_CHECK enum uw_status uw_path_check(const char *path, size_t n, struct uw_error *err);
 
 /* An unlinked temporary file in `dir`, read-write, close-on-exec; -1 and errno on failure. */
 int uw_tmpfile(const char *dir);

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bundle.h"
 #include "sink.h"
+#include "source_bundle.h"
 
 struct source_bundle {
 	struct uw_source source;
@@ -118,4 +118,38 @@ enum uw_status uw_source_open_path(const char *path, const struct uw_cpu_ops *op
 	if (uw_archive_kind_of_path(path, &kind))
 		return open_archive(path, tmp_dir, source, err);
 	return uw_source_open_file(path, source, err);
+}
+
+/* ---- files that nobody asked for ---- */
+
+static enum uw_status stray(const char *path, struct uw_error *err)
+{
+	return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "'%s' is not in the manifest", path);
+}
+
+enum uw_status uw_bundle_check_strays(const struct uw_bundle *bundle, struct uw_error *err)
+{
+	const struct uw_entry *entry;
+	struct uw_source *source;
+	enum uw_status status;
+
+	if (bundle->bare)
+		return UW_OK;
+	for (uint64_t i = 0; i < bundle->nmembers; i++) {
+		if (!uw_manifest_is_stored(&bundle->manifest, bundle->members[i].path))
+			return stray(bundle->members[i].path, err);
+	}
+	if (bundle->tar)
+		return UW_OK;
+	status = uw_bundle_corruption(uw_source_open_folder(bundle->path, &source, err), err);
+	if (status != UW_OK)
+		return status;
+	while ((status = uw_source_next(source, &entry, err)) == UW_OK && entry != NULL) {
+		if (!uw_manifest_is_stored(&bundle->manifest, entry->path)) {
+			status = stray(entry->path, err);
+			break;
+		}
+	}
+	uw_source_close(&source);
+	return status;
 }

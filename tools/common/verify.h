@@ -3,7 +3,7 @@
 #ifndef UW_VERIFY_H
 #define UW_VERIFY_H
 
-#include "bundle.h"
+#include "source_bundle.h"
 
 enum uw_verify_level {
 	UW_VERIFY_STRUCTURE, /* manifest, every container's index, sizes, no stray files; payload is not read */

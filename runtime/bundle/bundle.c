@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "bundle_tar.h"
-#include "sink.h"
 
 /* ---- what a path is ---- */
 
@@ -164,8 +163,7 @@ static enum uw_status open_path(const struct uw_bundle *bundle, const char *path
 	return bundle->tar ? open_member(bundle, path, stored, err) : open_in_folder(bundle, path, stored, err);
 }
 
-/* What is missing in a bundle, malformed or badly named is corruption, not the caller's mistake. */
-static enum uw_status as_corruption(enum uw_status status, struct uw_error *err)
+enum uw_status uw_bundle_corruption(enum uw_status status, struct uw_error *err)
 {
 	if (status == UW_ERR_NOT_FOUND)
 		status = UW_ERR_TRUNCATED;
@@ -186,7 +184,7 @@ enum uw_status uw_bundle_stored_open(const struct uw_bundle *bundle, const struc
 	*stored = (struct uw_stored){ .fd = -1 };
 	if (path == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "opening '%s'", file->path);
-	status = as_corruption(open_path(bundle, path, stored, err), err);
+	status = uw_bundle_corruption(open_path(bundle, path, stored, err), err);
 	if (status == UW_OK && !bundle->bare && stored->blob.nbytes != want)
 		status = uw_fail(err, stored->blob.nbytes < want ? UW_ERR_TRUNCATED : UW_ERR_LAYOUT,
 				 stored->blob.nbytes, "'%s' has %llu bytes instead of %llu", path,
@@ -257,7 +255,7 @@ static enum uw_status read_manifest(struct uw_bundle *bundle, struct uw_error *e
 		status = uw_manifest_parse(text, (size_t)stored.blob.nbytes, &bundle->manifest, err);
 	free(text);
 	uw_stored_close(&stored);
-	return as_corruption(status, err);
+	return uw_bundle_corruption(status, err);
 }
 
 static const char *base_name(const char *path)
@@ -315,7 +313,7 @@ static enum uw_status open_file_kind(struct uw_bundle *bundle, struct uw_error *
 	bundle->fd = open(bundle->path, O_RDONLY | O_CLOEXEC);
 	if (bundle->fd < 0)
 		return uw_fail_errno(err, errno, "open");
-	return bundle->tar ? as_corruption(uw_bundle_tar_index(bundle, err), err) : UW_OK;
+	return bundle->tar ? uw_bundle_corruption(uw_bundle_tar_index(bundle, err), err) : UW_OK;
 }
 
 enum uw_status uw_bundle_open(const char *path, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
@@ -355,38 +353,4 @@ void uw_bundle_close(struct uw_bundle *bundle)
 	free(bundle->path);
 	uw_manifest_free(&bundle->manifest);
 	*bundle = (struct uw_bundle){ .fd = -1 };
-}
-
-/* ---- files that nobody asked for ---- */
-
-static enum uw_status stray(const char *path, struct uw_error *err)
-{
-	return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "'%s' is not in the manifest", path);
-}
-
-enum uw_status uw_bundle_check_strays(const struct uw_bundle *bundle, struct uw_error *err)
-{
-	const struct uw_entry *entry;
-	struct uw_source *source;
-	enum uw_status status;
-
-	if (bundle->bare)
-		return UW_OK;
-	for (uint64_t i = 0; i < bundle->nmembers; i++) {
-		if (!uw_manifest_is_stored(&bundle->manifest, bundle->members[i].path))
-			return stray(bundle->members[i].path, err);
-	}
-	if (bundle->tar)
-		return UW_OK;
-	status = as_corruption(uw_source_open_folder(bundle->path, &source, err), err);
-	if (status != UW_OK)
-		return status;
-	while ((status = uw_source_next(source, &entry, err)) == UW_OK && entry != NULL) {
-		if (!uw_manifest_is_stored(&bundle->manifest, entry->path)) {
-			status = stray(entry->path, err);
-			break;
-		}
-	}
-	uw_source_close(&source);
-	return status;
 }

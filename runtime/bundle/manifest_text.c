@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "source.h"
+#include "path.h"
 
 #define DIGEST_HEAD "\"manifest_sha256\":\""
 #define DIGEST_TAIL "\"}\n"

@@ -4,7 +4,6 @@
 #define UW_BUNDLE_H
 
 #include "manifest.h"
-#include "source.h"
 
 struct uw_tar_member {
 	char *path;
@@ -59,18 +58,8 @@ UW_MUST_CHECK enum uw_status uw_bundle_file_open(const struct uw_bundle *bundle,
 						 struct uw_bundle_file *opened, struct uw_error *err);
 void uw_bundle_file_close(struct uw_bundle_file *opened);
 
-/* UW_ERR_LAYOUT naming the first file in the bundle that the manifest does not account for. */
-UW_MUST_CHECK enum uw_status uw_bundle_check_strays(const struct uw_bundle *bundle, struct uw_error *err);
-
-/* The model inside, restored as it is read. The bundle is borrowed. */
-UW_MUST_CHECK enum uw_status uw_source_open_bundle(const struct uw_bundle *bundle, struct uw_source **source,
-						   struct uw_error *err);
-
-/* What a command line names as a model: "-" (a tar on standard input), a bundle, a folder, an archive by its suffix,
- * or any other file. `bundle` is used if it is one and has to outlive the source; it is zeroed otherwise, and
- * uw_bundle_close is always fine. */
-UW_MUST_CHECK enum uw_status uw_source_open_path(const char *path, const struct uw_cpu_ops *ops, const char *tmp_dir,
-						 struct uw_bundle *bundle, struct uw_source **source,
-						 struct uw_error *err);
+/* What is missing in a bundle, malformed or badly named is corruption, not the caller's mistake: the status to report,
+ * in *err too. */
+enum uw_status uw_bundle_corruption(enum uw_status status, struct uw_error *err);
 
 #endif

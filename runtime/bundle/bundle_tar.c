@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "path.h"
+
 static enum uw_status add_member(struct uw_bundle *bundle, const char *path, uint64_t off, uint64_t nbytes,
 				 struct uw_error *err)
 {
