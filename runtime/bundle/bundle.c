@@ -44,7 +44,8 @@ static enum kind kind_of_file(const char *path)
 
 	if (fd < 0)
 		return KIND_NONE;
-	if (pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) && memcmp(head, container_magic, sizeof(head)) == 0)
+	if (pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
+	    memcmp(head, container_magic, sizeof(head)) == 0)
 		kind = KIND_BARE;
 	else if (is_tar_of_manifest(fd))
 		kind = KIND_TAR;
@@ -214,7 +215,10 @@ enum uw_status uw_bundle_file_open(const struct uw_bundle *bundle, const struct 
 	opened->source = opened->stored.blob;
 	if (status != UW_OK || !file->container)
 		return status;
+	/* the index lies at the end: reading ahead would only fetch payload that nobody asked for yet */
+	(void)posix_fadvise(opened->stored.fd, 0, 0, POSIX_FADV_RANDOM);
 	status = uw_container_open(&opened->stored.blob, bundle->ops, &opened->container, err);
+	(void)posix_fadvise(opened->stored.fd, 0, 0, POSIX_FADV_NORMAL);
 	if (status == UW_OK && !bundle->bare) {
 		id = &opened->container.index->id;
 		if (memcmp(id->index_xxh64, file->id.index_xxh64, sizeof(id->index_xxh64)) != 0 ||

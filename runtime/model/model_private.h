@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a model: model.c makes and frees it, model_list.c fills the list of tensors, the rest goes through
+ * model.h. */
+#ifndef UW_MODEL_PRIVATE_H
+#define UW_MODEL_PRIVATE_H
+
+#include "bundle.h"
+#include "model.h"
+
+/* Where a tensor lies. */
+struct uw_place {
+	const struct uw_model_part *part;
+	const struct uw_extent *extent;
+};
+
+struct uw_model {
+	struct uw_model_options options;
+	struct uw_allocator allocator;
+	struct uw_cpu_ops ops;
+	uint32_t cpu_flags;
+	struct uw_bundle bundle;       /* zeroed if opened from memory or a function */
+	struct uw_memory memory;
+	size_t nparts;
+	struct uw_bundle_file *opened; /* of the bundle, one a part; NULL without a bundle */
+	struct uw_model_part *parts;
+	size_t ntensors;
+	struct uw_tensor *tensors;     /* ascending by name */
+	struct uw_place *places;       /* of each tensor */
+	char *names;
+};
+
+/* Fills tensors, places and names from the containers' indexes. */
+UW_MUST_CHECK enum uw_status uw_model_list(struct uw_model *model, struct uw_error *err);
+
+#endif

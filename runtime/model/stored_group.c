@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Stored bytes of one group, wherever they are. */
+#include <stdio.h>
+#include <string.h>
+
+#include "model.h"
+
+static enum uw_status read_stored(const struct uw_model *model, const struct uw_model_part *part,
+				  struct uw_stored_group *group, struct uw_error *err)
+{
+	const struct uw_group *g = group->group;
+
+	if (part->map != NULL) {
+		group->stored = part->map + g->off;
+		return UW_OK;
+	}
+	group->owned = uw_model_alloc(model, g->nbytes);
+	if (group->owned == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "group of %llu bytes", (unsigned long long)g->nbytes);
+	group->stored = group->owned;
+	return uw_blob_read(&part->container.blob, group->owned, (size_t)g->nbytes, g->off, err);
+}
+
+enum uw_status uw_stored_group_open(const struct uw_model *model, const struct uw_tensor *tensor, uint64_t i,
+				    struct uw_stored_group *group, struct uw_error *err)
+{
+	const struct uw_extent *extent;
+	const struct uw_model_part *part = uw_tensor_part(model, tensor, &extent);
+	enum uw_status status;
+
+	*group = (struct uw_stored_group){
+		.extent = extent,
+		.group = &part->container.index->groups[extent->first_group + i],
+	};
+	uw_extent_slice(extent, i, &group->slice);
+	status = read_stored(model, part, group, err);
+	if (status == UW_OK && uw_model_is_checked(model)) {
+		uint8_t hash[8];
+
+		uw_hash64(group->stored, (size_t)group->group->nbytes, hash);
+		if (memcmp(hash, group->group->xxh64, sizeof(hash)) != 0)
+			status = uw_fail(err, UW_ERR_CHECKSUM, group->group->off, "stored bytes of group %llu",
+					 (unsigned long long)i);
+	}
+	if (status != UW_OK)
+		uw_stored_group_close(model, group);
+	return status;
+}
+
+void uw_stored_group_close(const struct uw_model *model, struct uw_stored_group *group)
+{
+	uw_model_free(model, group->owned, group->group->nbytes);
+	group->owned = NULL;
+}
+
+enum uw_status uw_stored_group_coded(const struct uw_stored_group *group, struct uw_coded *coded, struct uw_error *err)
+{
+	const struct uw_group *g = group->group;
+	struct uw_error inner = { .file_off = UW_NO_OFFSET };
+	struct uw_shape shape;
+	enum uw_status status;
+
+	if (group->extent->order == UW_ORDER_TILED)
+		status = uw_shape_tiled(group->slice.nrows, group->slice.ncols, &shape);
+	else
+		status = uw_shape_linear(group->slice.ncols, &shape);
+	if (status != UW_OK)
+		return uw_fail(err, UW_ERR_LAYOUT, g->off, "shape of a coded group");
+	status = uw_coded_open(&shape, (enum uw_coding)g->coding, g->ntables, g->npatches, group->stored,
+			       (size_t)g->nbytes, coded, &inner);
+	if (status != UW_OK)
+		return uw_fail(err, status, g->off + (inner.file_off == UW_NO_OFFSET ? 0 : inner.file_off), "%s",
+			       inner.what);
+	return UW_OK;
+}
+
+enum uw_status uw_tensor_failed(const struct uw_tensor *tensor, enum uw_status status, struct uw_error *err)
+{
+	char what[sizeof(err->what)];
+
+	if (err == NULL)
+		return status;
+	memcpy(what, err->what, sizeof(what));
+	snprintf(err->what, sizeof(err->what), "tensor '%.*s': %.*s", 100, tensor->name, 110, what);
+	err->status = status;
+	return status;
+}
