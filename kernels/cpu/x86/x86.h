@@ -4,6 +4,7 @@
 #define UW_X86_H
 
 #include "unweight/cpu_ops.h"
+#include "unweight/linear_ops.h"
 
 /* ---- AVX2, BMI1, BMI2 ---- */
 
@@ -47,5 +48,9 @@ void uw_p4_decode_tiled_avx512(uint16_t *weights, size_t ld, const uint8_t *s, c
 			       const uint8_t *pairs, enum uw_store store);
 void uw_p4_decode_linear_avx512(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *nib,
 				const uint8_t *pairs, enum uw_store store);
+
+/* ---- AMX-TILE, AMX-BF16; AVX-512 as above ---- */
+
+void uw_linear_kernel_amx(struct uw_linear_kernel *kernel);
 
 #endif
