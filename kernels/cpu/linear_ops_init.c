@@ -6,8 +6,13 @@
 
 #include "x86/x86.h"
 
+/* The kernels of a level replace those of the one below; AMX stands beside. */
 static void init_x86(struct uw_linear_ops *ops, uint32_t flags)
 {
+	if (flags & UW_CPU_AVX2)
+		uw_linear_kernel_avx2(&ops->kernels[0]);
+	if (flags & UW_CPU_AVX512BF16)
+		uw_linear_kernel_avx512bf16(&ops->kernels[0]);
 	if (flags & UW_CPU_AMX)
 		uw_linear_kernel_amx(&ops->kernels[ops->nkernels++]);
 }

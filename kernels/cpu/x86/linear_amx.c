@@ -9,14 +9,14 @@ static void pack(const struct uw_linear_dims *dims, const void *x, enum uw_linea
 		 uint64_t first, uint64_t end, void *packed)
 {
 	struct uw_linear_cols cols = uw_linear_cols(dims);
-	uint64_t last = end == dims->batch ? amx_packed_steps(dims) * UW_PACK_ROWS : end;
+	uint64_t nsteps = amx_packed_steps(dims), last = end == dims->batch ? nsteps * UW_PACK_ROWS : end;
 	size_t nx = (size_t)(dims->col_end - dims->col_begin);
 
 	for (uint64_t n = first; n < last; n++) {
-		uint8_t *row = (uint8_t *)packed + n / UW_PACK_ROWS * (size_t)cols.n * UW_AMX_PAIR;
-		uint16_t *to = (uint16_t *)(void *)row + 2 * (n % UW_PACK_ROWS);
+		for (uint64_t k = 0; k < cols.n; k++) {
+			uint16_t *to = (uint16_t *)packed + amx_x_off(nsteps, n / UW_PACK_ROWS, k) / sizeof(*to) +
+				       2 * (n % UW_PACK_ROWS);
 
-		for (uint64_t k = 0; k < cols.n; k++, to += UW_AMX_PAIR / 2) {
 			for (uint32_t c = 0; c < UW_TILE_COLS; c++) {
 				uint32_t p = 16 * (c / 8 % 2) + 4 * (c / 2 % 4) + c / 16;
 				size_t at = (size_t)k * UW_TILE_COLS + c - cols.head;

@@ -49,8 +49,10 @@ void uw_p4_decode_tiled_avx512(uint16_t *weights, size_t ld, const uint8_t *s, c
 void uw_p4_decode_linear_avx512(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *nib,
 				const uint8_t *pairs, enum uw_store store);
 
-/* ---- AMX-TILE, AMX-BF16; AVX-512 as above ---- */
+/* ---- y = W x (unweight/linear_ops.h): AVX2 with FMA; AVX-512 as above with BF16; the same with AMX ---- */
 
+void uw_linear_kernel_avx2(struct uw_linear_kernel *kernel);
+void uw_linear_kernel_avx512bf16(struct uw_linear_kernel *kernel);
 void uw_linear_kernel_amx(struct uw_linear_kernel *kernel);
 
 #endif

@@ -14,14 +14,16 @@
 static void pack(const struct uw_linear_dims *dims, const void *x, enum uw_linear_type type, size_t ld,
 		 uint64_t first, uint64_t end, void *packed)
 {
-	uint64_t ncols = uw_linear_cols(dims).n * UW_TILE_COLS;
-	uint64_t last = end == dims->batch ? amx_packed_steps(dims) * UW_PACK_ROWS : end;
+	uint64_t nsteps = amx_packed_steps(dims), last = end == dims->batch ? nsteps * UW_PACK_ROWS : end;
 
 	for (uint64_t n = first; n < last; n++) {
-		uint16_t *to = (uint16_t *)packed + n / UW_PACK_ROWS * ncols * UW_PACK_ROWS + 2 * (n % UW_PACK_ROWS);
+		for (uint64_t c = 0; c < dims->col_end; c++) {
+			uint16_t *to = (uint16_t *)packed +
+				       amx_x_off(nsteps, n / UW_PACK_ROWS, c / UW_TILE_COLS) / sizeof(*to);
 
-		for (uint64_t c = 0; c < ncols; c++)
-			to[32 * (c / 2) + c % 2] = n < end ? uw_linear_x_at(x, type, n * ld + c) : 0;
+			to[32 * (c % UW_TILE_COLS / 2) + 2 * (n % UW_PACK_ROWS) + c % 2] =
+				n < end ? uw_linear_x_at(x, type, n * ld + c) : 0;
+		}
 	}
 }
 

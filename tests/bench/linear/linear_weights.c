@@ -22,7 +22,8 @@ void *bench_need(size_t nbytes)
 {
 	void *p = NULL;
 
-	if (posix_memalign(&p, HUGE_NBYTES, (nbytes + HUGE_NBYTES - 1) / HUGE_NBYTES * HUGE_NBYTES) != 0)
+	nbytes = (nbytes + HUGE_NBYTES - 1) / HUGE_NBYTES * HUGE_NBYTES;
+	if (posix_memalign(&p, HUGE_NBYTES, nbytes) != 0)
 		bench_die("out of memory");
 	(void)madvise(p, nbytes, MADV_HUGEPAGE);
 	memset(p, 0, nbytes);
