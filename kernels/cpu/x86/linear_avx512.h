@@ -10,9 +10,6 @@
 #ifndef UW_LINEAR_AVX512_H
 #define UW_LINEAR_AVX512_H
 
-/* The source of weights is a constant where these are used, and loops are fast only if they are made for it. */
-#define UW_INLINE static inline __attribute__((always_inline))
-
 #include "../linear_tiles.h"
 #include "p4_avx512.h"
 

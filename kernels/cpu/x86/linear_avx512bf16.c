@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* y = W x with AVX-512 BF16: partial sum i takes pair i of each 64 columns. */
 #define ROWS_X_NBYTES 128u
+#define ROWS_DIRECT_P4 3u
+#define ROWS_DIRECT_E8 3u
 #define rows_decode_p4 uw_p4_decode_tiled_avx512
 #define rows_decode_e8 uw_merge_tiled_avx512
 
+#include "linear_avx512.h"
 #include "linear_rows.h"
 
 static void rows_pack_x(const uint16_t x[UW_TILE_COLS], uint8_t *to)
@@ -79,6 +82,51 @@ static void rows_dots(const uint16_t *weights, size_t ld, uint32_t nrows, uint64
 			dots(weights + r * ld, ld, 1, nk, far, x + n * x_ld, x_ld, 1, sums_ld,
 			     sums + r * sums_ld + n * ROWS_SUMS);
 	}
+}
+
+/* ---- small batches ---- */
+
+UW_INLINE void add(float *sums, __m512bh x, __m512i weights)
+{
+	_mm512_storeu_ps(sums, _mm512_dpbf16_ps(_mm512_loadu_ps(sums), x, (__m512bh)weights));
+}
+
+UW_INLINE void direct(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *palette, const uint8_t *x,
+		      size_t x_ld, uint32_t nb, float *sums)
+{
+	const size_t below = 8 * (size_t)nb * ROWS_SUMS;
+	__m512i pairs = p4 ? uw_p4_load_pairs(palette) : _mm512_setzero_si512();
+	__m512bh v[3][2];
+
+	for (uint32_t n = 0; n < nb; n++) {
+		v[n][0] = load(x + n * x_ld);
+		v[n][1] = load(x + n * x_ld + 64);
+	}
+	for (uint32_t g = 0; g < 8; g++) {
+		__m512i a[4];
+
+		if (p4)
+			uw_unit_p4(s + 64 * g, second + 64 * g, pairs, a);
+		else
+			uw_unit_e8(s + 64 * g, second + 32 * g, a);
+		for (uint32_t n = 0; n < nb; n++, sums += ROWS_SUMS) {
+			add(sums, v[n][0], a[0]);
+			add(sums + 16, v[n][1], a[2]);
+			add(sums + below, v[n][0], a[1]);
+			add(sums + below + 16, v[n][1], a[3]);
+		}
+	}
+}
+
+UW_INLINE void rows_direct(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *pairs, const uint8_t *x,
+			   size_t x_ld, uint64_t nb, float *sums)
+{
+	if (nb == 1)
+		direct(p4, s, second, pairs, x, x_ld, 1, sums);
+	else if (nb == 2)
+		direct(p4, s, second, pairs, x, x_ld, 2, sums);
+	else
+		direct(p4, s, second, pairs, x, x_ld, 3, sums);
 }
 
 void uw_linear_kernel_avx512bf16(struct uw_linear_kernel *kernel)
