@@ -9,6 +9,13 @@
 #include "unweight/bytes.h"
 #include "unweight/linear_ops.h"
 
+/* For what takes the source, or a size, as a constant: loops are fast only if they are made for it. */
+#if defined(__GNUC__)
+#define UW_INLINE static inline __attribute__((always_inline))
+#else
+#define UW_INLINE static inline
+#endif
+
 #define UW_BLOCK_TILES (UW_ROW_BLOCK / UW_TILE_ROWS)
 
 /* ---- columns ---- */

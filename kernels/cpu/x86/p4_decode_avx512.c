@@ -1,40 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * uw_p4_decode_fn, AVX-512: the exponents of a nibble word are looked up as two words X0, X1 that have what S0 and S1
- * lack: one bit selection joins X0 and S0 to fragment register a0, the opposite one to a1 rotated by 8 (SPEC.md
- * section 5). The fields are laid out for that: nibble n of the word holds the pair whose exponent belongs into byte
- * n of X0, X1, and the low exponent bits stand on the top bits of the bytes of X0 and, moved by 4, of X1. 64 weights
- * take 9 (tiled) or 11 (linear) uops, 4 or 6 of them on the shuffle port.
+ * uw_p4_decode_fn, AVX-512: exponents from p4_avx512.h, joined to sign and mantissa. 64 weights take 9 (tiled) or 11
+ * (linear) uops, 4 or 6 of them on the shuffle port.
  */
-#include "store_avx512.h"
+#include "p4_avx512.h"
 #include "x86.h"
 
 static inline __m512i load(const uint8_t *p)
 {
 	return _mm512_loadu_si512(p);
-}
-
-/* `pairs` repeats the palette, so vpermb, which looks at six bits, ignores what stands above a nibble's three. */
-static inline __m512i exponents(__m512i nibbles, __m512i shifts, __m512i pairs, __m512i low)
-{
-	__m512i top = _mm512_permutexvar_epi8(_mm512_multishift_epi64_epi8(shifts, nibbles), pairs);
-
-	return _mm512_ternarylogic_epi32(_mm512_set1_epi8(0x7F), top, low, UW_SELECT);
-}
-
-/* X0 and X1 of 16 nibble words. */
-static inline void look_up(const uint8_t *nib, __m512i pairs, __m512i x[2])
-{
-	const __m512i shifts = _mm512_set1_epi64(0x2C2824200C080400);
-	__m512i nibbles = load(nib);
-
-	x[0] = exponents(nibbles, shifts, pairs, nibbles);
-	x[1] = exponents(nibbles, _mm512_add_epi8(shifts, _mm512_set1_epi8(16)), pairs, _mm512_rol_epi32(nibbles, 4));
-}
-
-static inline __m512i load_pairs(const uint8_t *pairs)
-{
-	return _mm512_broadcastq_epi64(_mm_loadl_epi64((const __m128i *)(const void *)pairs));
 }
 
 /* ---- tiled ---- */
@@ -53,7 +27,7 @@ static inline void p4_decode_tiled(uint16_t *weights, size_t ld, const uint8_t *
 	for (unsigned g = 0; g < 8; g++, weights += ld, s += 64, nib += 64) {
 		__m512i s0 = load(s), s1 = load(s + 512), x[2], below[2];
 
-		look_up(nib, pairs, x);
+		uw_p4_look_up(load(nib), pairs, x);
 		for (unsigned h = 0; h < 2; h++) {
 			__m512i sm = _mm512_permutex2var_epi32(s0, order[h], s1);
 			__m512i ex = _mm512_permutex2var_epi32(x[0], order[h], x[1]);
@@ -70,9 +44,9 @@ void uw_p4_decode_tiled_avx512(uint16_t *weights, size_t ld, const uint8_t *s, c
 			       const uint8_t *pairs, enum uw_store store)
 {
 	if (uw_can_stream(weights, ld, store))
-		p4_decode_tiled(weights, ld, s, nib, load_pairs(pairs), true);
+		p4_decode_tiled(weights, ld, s, nib, uw_p4_load_pairs(pairs), true);
 	else
-		p4_decode_tiled(weights, ld, s, nib, load_pairs(pairs), false);
+		p4_decode_tiled(weights, ld, s, nib, uw_p4_load_pairs(pairs), false);
 }
 
 /* ---- linear ---- */
@@ -89,7 +63,7 @@ static inline void p4_decode_linear(uint16_t *weights, const uint8_t *s, const u
 	for (unsigned g = 0; g < 8; g++, weights += 32, s += 64, nib += 64) {
 		__m512i a[4], lo[2], hi[2], x[2];
 
-		look_up(nib, pairs, x);
+		uw_p4_look_up(load(nib), pairs, x);
 		for (unsigned h = 0; h < 2; h++) {
 			__m512i sm = load(s + 512 * h);
 
@@ -109,7 +83,7 @@ void uw_p4_decode_linear_avx512(uint16_t *weights, size_t ld, const uint8_t *s, 
 				const uint8_t *pairs, enum uw_store store)
 {
 	if (uw_can_stream(weights, 0, store))
-		p4_decode_linear(weights, s, nib, load_pairs(pairs), true);
+		p4_decode_linear(weights, s, nib, uw_p4_load_pairs(pairs), true);
 	else
-		p4_decode_linear(weights, s, nib, load_pairs(pairs), false);
+		p4_decode_linear(weights, s, nib, uw_p4_load_pairs(pairs), false);
 }

@@ -4,6 +4,7 @@
 #define UW_X86_H
 
 #include "unweight/cpu_ops.h"
+#include "unweight/linear_ops.h"
 
 /* ---- AVX2, BMI1, BMI2 ---- */
 
@@ -47,5 +48,11 @@ void uw_p4_decode_tiled_avx512(uint16_t *weights, size_t ld, const uint8_t *s, c
 			       const uint8_t *pairs, enum uw_store store);
 void uw_p4_decode_linear_avx512(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *nib,
 				const uint8_t *pairs, enum uw_store store);
+
+/* ---- y = W x (unweight/linear_ops.h): AVX2 with FMA; AVX-512 as above with BF16; the same with AMX ---- */
+
+void uw_linear_kernel_avx2(struct uw_linear_kernel *kernel);
+void uw_linear_kernel_avx512bf16(struct uw_linear_kernel *kernel);
+void uw_linear_kernel_amx(struct uw_linear_kernel *kernel);
 
 #endif

@@ -1,0 +1,668 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * y = W x with AMX: weights are decoded into tiles in the first-level cache, 16 rows x 16 pairs each, and multiplied
+ * by packed x, 16 pairs x 16 columns of the batch. Two tiles of weights make one of the codec's: the first vectors of
+ * its rows, then the second ones (linear_avx512.h). Every sum is one accumulator from the first column to the last, so
+ * that neither the source nor the batch nor the blocking changes it.
+ *
+ * A batch of up to 16 keeps the sums of a row block in four tile registers, one of up to 32 those of half of it; both
+ * decode the next tiles while these are multiplied, and read weights once. Larger batches take panels of PANEL_COLS
+ * tile columns: one is decoded, a tile now and then, while the one before is multiplied by the whole batch with sums
+ * in memory.
+ */
+#ifndef UW_LINEAR_AMX_H
+#define UW_LINEAR_AMX_H
+
+#include "linear_avx512.h"
+#ifndef HINT
+#define HINT _MM_HINT_T1
+#endif
+
+#define UW_AMX_PAIR 2048u  /* bytes of a decoded tile, first and second vectors; also of 64 columns of x, 16 rows */
+#define UW_AMX_TILE 1024u
+#define UW_AMX_NATURAL 3u  /* a source beside those of enum uw_linear_source: RAW in its own order, to compare with */
+
+#ifndef PANEL_COLS
+#define PANEL_COLS 4u      /* 2 tile rows x 8 columns: 32 KB of the 48 KB */
+#endif
+#ifndef PANEL_BLOCKS
+#define PANEL_BLOCKS 4u    /* row blocks that share x in the second-level cache */
+#endif
+#ifndef PANEL_BATCH
+#define PANEL_BATCH 512u
+#endif
+#ifndef RAWPF
+#define RAWPF 512
+#endif
+#ifndef AHEAD
+#define AHEAD 8u           /* tiles between the one that is decoded and the one that is prefetched */
+#endif
+
+/* Tile registers: sums 0 .. 3, weights 4, 5, x 6, 7. */
+
+/* The intrinsics of gcc do not say that they read and write memory. */
+#define BARRIER() __asm__ volatile("" ::: "memory")
+
+struct amx_config {
+	uint8_t palette, start_row, reserved[14];
+	uint16_t colsb[16];
+	uint8_t rows[16];
+};
+
+UW_INLINE void amx_begin(void)
+{
+	struct amx_config config = { .palette = 1 };
+
+	for (unsigned i = 0; i < 8; i++) {
+		config.colsb[i] = 64;
+		config.rows[i] = 16;
+	}
+	BARRIER();
+	_tile_loadconfig(&config);
+	BARRIER();
+}
+
+UW_INLINE void amx_end(void)
+{
+	BARRIER();
+	_tile_release();
+}
+
+/* One call of gemm. */
+struct amx_job {
+	const struct uw_linear_dims *dims;
+	const struct uw_linear_run *run;
+	struct uw_linear_cols cols;
+	const uint8_t *x; /* amx_x_off */
+	float *y;
+	size_t ld;
+	uint8_t *scratch;
+};
+
+UW_INLINE uint64_t amx_nsteps(const struct uw_linear_dims *dims) /* of 16 rows of the batch */
+{
+	return (dims->batch + UW_PACK_ROWS - 1) / UW_PACK_ROWS;
+}
+
+/* x is packed in whole pairs of 16 rows where there are more than 16. */
+UW_INLINE uint64_t amx_packed_steps(const struct uw_linear_dims *dims)
+{
+	uint64_t nsteps = amx_nsteps(dims);
+
+	return nsteps == 1 ? 1 : (nsteps + 1) / 2 * 2;
+}
+
+UW_INLINE uint64_t amx_npanels(const struct uw_linear_dims *dims)
+{
+	return (uw_linear_cols(dims).n + PANEL_COLS - 1) / PANEL_COLS;
+}
+
+/* Where x of 16 rows and of tile column k of the range is packed: what is multiplied by one panel of weights stands
+ * together, since pieces some power of two apart would meet in the same few lines of a cache. */
+UW_INLINE size_t amx_x_off(uint64_t nsteps, uint64_t step, uint64_t k)
+{
+	return (size_t)((k / PANEL_COLS * nsteps + step) * PANEL_COLS + k % PANEL_COLS) * UW_AMX_PAIR;
+}
+
+/* ---- weights to tiles ---- */
+
+/* A place in the weights: tile column k of the range, tile row w of row block b. */
+struct amx_place {
+	uint64_t b, k;
+	uint32_t w, high; /* tile rows of the block */
+};
+
+UW_INLINE uint32_t amx_block_high(const struct amx_job *job, uint64_t b)
+{
+	return (uw_linear_block_rows(job->run, b) + UW_TILE_ROWS - 1) / UW_TILE_ROWS;
+}
+
+UW_INLINE void prefetch_line(const void *p, size_t ahead)
+{
+	if (ahead == 0)
+		return;
+	_mm_prefetch((const char *)((uintptr_t)p + ahead), _MM_HINT_T0); /* may point anywhere */
+}
+
+UW_INLINE void put_unit(uint8_t *to, unsigned g, const __m512i a[4])
+{
+	_mm512_store_si512(to + 64 * g, a[0]);
+	_mm512_store_si512(to + 64 * (g + 8), a[1]);
+	_mm512_store_si512(to + UW_AMX_TILE + 64 * g, a[2]);
+	_mm512_store_si512(to + UW_AMX_TILE + 64 * (g + 8), a[3]);
+}
+
+UW_INLINE void decode_p4(const uint8_t *s, const uint8_t *nib, const uint8_t *palette, size_t ahead, uint8_t *to)
+{
+	__m512i pairs = uw_p4_load_pairs(palette);
+
+	for (unsigned g = 0; g < 8; g++) {
+		__m512i a[4];
+
+		prefetch_line(s + 64 * g, ahead * UW_TILE_WEIGHTS);
+		prefetch_line(s + 64 * g + 512, ahead * UW_TILE_WEIGHTS);
+		prefetch_line(nib + 64 * g, ahead * UW_TILE_WEIGHTS / 2);
+		uw_unit_p4(s + 64 * g, nib + 64 * g, pairs, a);
+		put_unit(to, g, a);
+	}
+}
+
+UW_INLINE void decode_e8(const uint8_t *s, const uint8_t *e, size_t ahead, uint8_t *to)
+{
+	for (unsigned g = 0; g < 8; g++) {
+		__m512i a[4];
+
+		prefetch_line(s + 64 * g, ahead * UW_TILE_WEIGHTS);
+		prefetch_line(s + 64 * g + 512, ahead * UW_TILE_WEIGHTS);
+		prefetch_line(e + 64 * g, ahead * UW_TILE_WEIGHTS);
+		prefetch_line(e + 64 * g + 512, ahead * UW_TILE_WEIGHTS);
+		uw_unit_e8(s + 64 * g, e + 32 * g, a);
+		put_unit(to, g, a);
+	}
+}
+
+/* Patches, and zeros outside of the column range: rare. */
+static __attribute__((noinline)) void amx_patch(struct uw_linear_chunk *at, uint32_t in_chunk, uint8_t *to)
+{
+	uint16_t *weights = (uint16_t *)(void *)to;
+	struct uw_linear_patch patch;
+
+	while (uw_linear_patch_next(at, in_chunk, &patch))
+		weights[512 * (patch.i / 4) + 32 * patch.row + 8 * (patch.lane % 4) + 2 * patch.step + patch.i % 2] ^=
+			patch.flip;
+}
+
+static __attribute__((noinline)) void amx_clip(uint64_t cols, uint8_t *to)
+{
+	for (unsigned i = 0; i < 32; i++, to += 64) {
+		__m512i v = _mm512_load_si512(to);
+
+		_mm512_store_si512(to, _mm512_maskz_mov_epi16(uw_pair_mask(cols, i / 16), v));
+	}
+}
+
+/* One tile of P4 or E8 into UW_AMX_PAIR bytes. */
+UW_INLINE void decode_coded(const struct amx_job *job, unsigned source, const struct amx_place *at,
+				struct uw_linear_chunk *chunk, size_t ahead, uint8_t *to)
+{
+	const struct uw_linear_run *run = job->run;
+	uint64_t t = at->b * uw_linear_block_tiles(run->ncols) + (job->cols.first + at->k) * at->high + at->w;
+	bool patched = uw_linear_chunk_seek(chunk, t);
+	const uint8_t *s = run->s + t * UW_TILE_WEIGHTS;
+	uint32_t begin, end;
+
+	if (source == UW_LINEAR_P4)
+		decode_p4(s, run->second + t * (UW_TILE_WEIGHTS / 2), chunk->pairs, ahead, to);
+	else
+		decode_e8(s, run->second + t * UW_TILE_WEIGHTS, ahead, to);
+	if (patched)
+		amx_patch(chunk, (uint32_t)((chunk->first_tile + t) % UW_CHUNK_TILES), to);
+	if (uw_linear_edge(&job->cols, at->k, &begin, &end))
+		amx_clip(uw_col_mask(begin, end), to);
+}
+
+/* 16 rows x 64 columns of RAW. Rows that do not exist stay what they are: sums of theirs are not used. */
+UW_INLINE void decode_raw(const struct amx_job *job, unsigned source, const struct amx_place *at, size_t ahead,
+			  uint8_t *to)
+{
+	const struct uw_linear_run *run = job->run;
+	const uint16_t *row = run->weights + (at->b * UW_ROW_BLOCK + at->w * UW_TILE_ROWS) * run->ld +
+			      (job->cols.first + at->k) * UW_TILE_COLS;
+	uint32_t nrows = uw_linear_block_rows(run, at->b) - at->w * UW_TILE_ROWS, begin, end;
+	bool edge = uw_linear_edge(&job->cols, at->k, &begin, &end);
+	uint64_t cols = uw_col_mask(begin, end);
+
+	nrows = nrows < UW_TILE_ROWS ? nrows : UW_TILE_ROWS;
+	for (uint32_t r = 0; r < nrows; r++, row += run->ld, to += 64) {
+		__m512i left, right, a[2];
+
+		prefetch_line(row, ahead * 128);
+		prefetch_line(row + 32, ahead * 128);
+		if (edge) {
+			left = _mm512_maskz_loadu_epi16((__mmask32)cols, row);
+			right = _mm512_maskz_loadu_epi16((__mmask32)(cols >> 32), row + 32);
+		} else {
+			left = _mm512_loadu_si512(row);
+			right = _mm512_loadu_si512(row + 32);
+		}
+		if (source == UW_AMX_NATURAL) {
+			a[0] = left;
+			a[1] = right;
+		} else {
+			uw_row_to_pairs(left, right, a);
+		}
+		_mm512_store_si512(to, a[0]);
+		_mm512_store_si512(to + UW_AMX_TILE, a[1]);
+	}
+}
+
+UW_INLINE void decode_tile(const struct amx_job *job, unsigned source, const struct amx_place *at,
+			       struct uw_linear_chunk *chunk, size_t ahead, uint8_t *to)
+{
+	if (source == UW_LINEAR_RAW || source == UW_AMX_NATURAL)
+		decode_raw(job, source, at, ahead, to);
+	else
+		decode_coded(job, source, at, chunk, ahead, to);
+}
+
+/* ---- sums to y ---- */
+
+/* 4 x 4 blocks of 4 x 4: rows become columns. */
+UW_INLINE void transpose(__m512 v[16])
+{
+	__m512 t[16];
+
+	for (unsigned i = 0; i < 16; i += 4) {
+		__m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(v[i], v[i + 1]));
+		__m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(v[i], v[i + 1]));
+		__m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(v[i + 2], v[i + 3]));
+		__m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(v[i + 2], v[i + 3]));
+
+		t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+		t[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+		t[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+		t[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		__m512 a = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88), b = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xDD);
+		__m512 c = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0x88);
+		__m512 d = _mm512_shuffle_f32x4(t[i + 8], t[i + 12], 0xDD);
+
+		v[i] = _mm512_shuffle_f32x4(a, c, 0x88);
+		v[i + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
+		v[i + 8] = _mm512_shuffle_f32x4(a, c, 0xDD);
+		v[i + 12] = _mm512_shuffle_f32x4(b, d, 0xDD);
+	}
+}
+
+/* Sums of tile row w of block b and 16 rows of the batch, from `step` on: 16 rows of 16 columns. */
+UW_INLINE void put_sums(const struct amx_job *job, uint64_t b, uint32_t w, uint64_t step, const float *sums)
+{
+	uint64_t first = step * UW_PACK_ROWS, left = job->dims->batch - first;
+	uint32_t nrows = uw_linear_block_rows(job->run, b) - w * UW_TILE_ROWS;
+	float *y = job->y + first * job->ld + b * UW_ROW_BLOCK + w * UW_TILE_ROWS;
+	__mmask16 rows = nrows < UW_TILE_ROWS ? (__mmask16)((1u << nrows) - 1) : 0xFFFF;
+	__m512 v[16];
+
+	for (unsigned i = 0; i < 16; i++)
+		v[i] = _mm512_loadu_ps(sums + 16 * i);
+	transpose(v);
+	for (unsigned i = 0; i < 16 && i < left; i++, y += job->ld) {
+		__mmask16 nan = _mm512_cmp_ps_mask(v[i], v[i], _CMP_UNORD_Q);
+
+		_mm512_mask_storeu_ps(y, rows, _mm512_mask_mov_ps(v[i], nan, _mm512_castsi512_ps(
+										     _mm512_set1_epi32(0x7FC00000))));
+	}
+}
+
+/* ---- a batch of up to 16 ---- */
+
+
+/* `high` tiles of weights from `w` on, all with the same x. */
+UW_INLINE void multiply_column(const uint8_t *weights, uint32_t high, const uint8_t *x)
+{
+	for (unsigned h = 0; h < 2; h++, weights += UW_AMX_TILE, x += UW_AMX_TILE) {
+		_tile_loadd(6, x, 64);
+		_tile_loadd(4, weights, 64);
+		_tile_dpbf16ps(0, 4, 6);
+		if (high > 1) {
+			_tile_loadd(5, weights + UW_AMX_PAIR, 64);
+			_tile_dpbf16ps(1, 5, 6);
+		}
+		if (high > 2) {
+			_tile_loadd(4, weights + 2 * UW_AMX_PAIR, 64);
+			_tile_dpbf16ps(2, 4, 6);
+		}
+		if (high > 3) {
+			_tile_loadd(5, weights + 3 * UW_AMX_PAIR, 64);
+			_tile_dpbf16ps(3, 5, 6);
+		}
+	}
+}
+
+UW_INLINE void zero_sums(void)
+{
+	_tile_zero(0);
+	_tile_zero(1);
+	_tile_zero(2);
+	_tile_zero(3);
+}
+
+UW_INLINE void store_sums(float *to)
+{
+	_tile_stored(0, to, 64);
+	_tile_stored(1, to + 256, 64);
+	_tile_stored(2, to + 512, 64);
+	_tile_stored(3, to + 768, 64);
+	BARRIER();
+}
+
+UW_INLINE void decode_column(const struct amx_job *job, unsigned source, struct amx_place at, uint32_t nw,
+				 struct uw_linear_chunk *chunk, uint8_t *to)
+{
+	for (uint32_t end = at.w + nw; at.w < end; at.w++, to += UW_AMX_PAIR)
+		decode_tile(job, source, &at, chunk, AHEAD, to);
+}
+
+/* Scratch: two columns of four tiles, then the sums. */
+UW_INLINE void gemm_16(const struct amx_job *job, unsigned source)
+{
+	uint8_t *ring = job->scratch;
+	float *sums = (float *)(void *)(ring + 8 * UW_AMX_PAIR);
+	struct uw_linear_chunk chunk;
+
+	uw_linear_chunk_start(&chunk, job->run);
+	for (uint64_t b = 0; b < job->run->nblocks; b++) {
+		struct amx_place at = { .b = b, .high = amx_block_high(job, b) };
+
+		zero_sums();
+		decode_column(job, source, at, at.high, &chunk, ring);
+		for (uint64_t k = 0; k < job->cols.n; k++) {
+			at.k = k + 1;
+			if (at.k < job->cols.n)
+				decode_column(job, source, at, at.high, &chunk,
+					      ring + at.k % 2 * 4 * UW_AMX_PAIR);
+			BARRIER();
+			multiply_column(ring + k % 2 * 4 * UW_AMX_PAIR, at.high, job->x + k * UW_AMX_PAIR);
+			BARRIER();
+		}
+		store_sums(sums);
+		for (uint32_t w = 0; w < at.high; w++)
+			put_sums(job, b, w, 0, sums + 256 * w);
+	}
+}
+
+#ifndef RAWG
+#define RAWG 4
+#endif
+UW_INLINE void gemm_16_raw(const struct amx_job *job, unsigned source)
+{
+	uint8_t *ring = job->scratch;
+	float *sums = (float *)(void *)(ring + 2 * RAWG * UW_AMX_PAIR);
+
+	for (uint64_t i = 0; i < UW_BLOCK_TILES * job->run->nblocks; i++) {
+		struct amx_place at = { .b = i / 4, .w = i % 4, .high = amx_block_high(job, i / 4) };
+		if (at.w >= at.high)
+			continue;
+		_tile_zero(0);
+		for (uint64_t k = 0; k < job->cols.n + RAWG; k += RAWG) {
+			if (k < job->cols.n)
+				for (unsigned j = 0; j < RAWG; j++) {
+					at.k = k + j;
+					if (at.k < job->cols.n)
+					decode_raw(job, source, &at, AHEAD, ring + (k / RAWG % 2 * RAWG + j) * UW_AMX_PAIR);
+				}
+			BARRIER();
+			if (k >= RAWG)
+				for (unsigned j = 0; j < RAWG; j++)
+					if (k - RAWG + j < job->cols.n)
+					multiply_column(ring + ((k / RAWG + 1) % 2 * RAWG + j) * UW_AMX_PAIR, 1, job->x + (k - RAWG + j) * UW_AMX_PAIR);
+			BARRIER();
+		}
+		store_sums(sums);
+		put_sums(job, at.b, at.w, 0, sums);
+	}
+}
+
+/* ---- larger batches: 2 x 2 tiles of sums ---- */
+
+/* Two tiles of weights, `apart` bytes from each other, with two of x. */
+UW_INLINE void multiply_square(const uint8_t *weights, size_t apart, const uint8_t *x, size_t x_apart)
+{
+	for (unsigned h = 0; h < 2; h++, weights += UW_AMX_TILE, x += UW_AMX_TILE) {
+		_tile_loadd(4, weights, 64);
+		_tile_loadd(6, x, 64);
+		_tile_dpbf16ps(0, 4, 6);
+		_tile_loadd(7, x + x_apart, 64);
+		_tile_dpbf16ps(1, 4, 7);
+		_tile_loadd(5, weights + apart, 64);
+		_tile_dpbf16ps(2, 5, 6);
+		_tile_dpbf16ps(3, 5, 7);
+	}
+}
+
+/*
+ * Panels in the order in which they are multiplied: for each PANEL_BLOCKS row blocks, for each PANEL_COLS tile columns,
+ * those blocks. The decoder is one panel ahead.
+ */
+struct amx_panel {
+	uint64_t b, k;      /* first tile column */
+	uint64_t group_end; /* of the row blocks */
+	uint32_t ncols, high;
+};
+
+UW_INLINE void panel_start(const struct amx_job *job, uint64_t b, struct amx_panel *p)
+{
+	uint64_t left = job->run->nblocks - b;
+
+	p->b = b;
+	p->k = 0;
+	p->group_end = b + (left < PANEL_BLOCKS ? left : PANEL_BLOCKS);
+}
+
+UW_INLINE void panel_size(const struct amx_job *job, struct amx_panel *p)
+{
+	uint64_t left = job->cols.n - p->k;
+
+	p->ncols = left < PANEL_COLS ? (uint32_t)left : PANEL_COLS;
+	p->high = amx_block_high(job, p->b);
+}
+
+/* False: there is no next panel. */
+UW_INLINE bool panel_next(const struct amx_job *job, struct amx_panel *p)
+{
+	uint64_t first = p->b / PANEL_BLOCKS * PANEL_BLOCKS;
+
+	p->b++;
+	if (p->b == p->group_end) {
+		p->b = first;
+		p->k += PANEL_COLS;
+		if (p->k >= job->cols.n) {
+			if (p->group_end == job->run->nblocks)
+				return false;
+			panel_start(job, p->group_end, p);
+		}
+	}
+	panel_size(job, p);
+	return true;
+}
+
+/*
+ * Brings a panel into the second-level cache, a little with each step of the work on the one before, so that memory is
+ * busy all the time. A panel is PREFETCHES pieces.
+ */
+#define PREFETCHES 256u
+
+struct amx_prefetch {
+	const uint8_t *s, *second; /* coded; of the panel */
+	const uint16_t *weights;   /* RAW */
+	size_t ld;
+	uint32_t next, end, each;  /* pieces: done, all, with a step */
+};
+
+UW_INLINE void prefetch_start(const struct amx_job *job, unsigned source, const struct amx_panel *p, uint32_t nsteps,
+				  struct amx_prefetch *f)
+{
+	const struct uw_linear_run *run = job->run;
+	uint64_t t = p->b * uw_linear_block_tiles(run->ncols) + (job->cols.first + p->k) * p->high;
+
+	f->next = 0;
+	f->each = (PREFETCHES + nsteps - 1) / nsteps;
+	if (source == UW_LINEAR_RAW || source == UW_AMX_NATURAL) {
+		f->ld = run->ld;
+		f->weights = run->weights + p->b * UW_ROW_BLOCK * run->ld +
+			     (job->cols.first + p->k) * UW_TILE_COLS;
+		f->end = 4 * uw_linear_block_rows(run, p->b);
+		return;
+	}
+	f->s = run->s + t * UW_TILE_WEIGHTS;
+	f->second = run->second + t * (source == UW_LINEAR_P4 ? UW_TILE_WEIGHTS / 2 : UW_TILE_WEIGHTS);
+	f->end = 8 * p->high * p->ncols;
+}
+
+UW_INLINE void prefetch_far(const void *p, size_t ahead)
+{
+	_mm_prefetch((const char *)((uintptr_t)p + ahead), HINT);
+}
+
+UW_INLINE void prefetch_some(unsigned source, struct amx_prefetch *f)
+{
+	for (uint32_t n = 0; n < f->each && f->next < f->end; n++, f->next++) {
+		if (source == UW_LINEAR_RAW || source == UW_AMX_NATURAL) {
+			const uint16_t *p = f->weights + f->next / 4 * f->ld + f->next % 4 * (PANEL_COLS * 16);
+
+			for (unsigned i = 0; i < PANEL_COLS / 2; i++)
+				prefetch_far(p, 64 * i);
+			continue;
+		}
+#ifdef SPARSE
+		if (f->next % SPARSE == 0) {prefetch_far(f->s, 128 * f->next);
+		if (source == UW_LINEAR_P4) {
+			if (f->next % (2 * SPARSE) == 0) prefetch_far(f->second, 64 * f->next);
+			continue;
+		}} else continue;
+#endif
+		prefetch_far(f->s, 128 * f->next);
+		prefetch_far(f->s, 128 * f->next + 64);
+		if (source == UW_LINEAR_P4) {
+			prefetch_far(f->second, 64 * f->next);
+			continue;
+		}
+		prefetch_far(f->second, 128 * f->next);
+		prefetch_far(f->second, 128 * f->next + 64);
+	}
+}
+
+/* Where the sums of tile row w and 16 rows of the batch are kept: neighbours in the batch behind each other. */
+UW_INLINE float *sums_at(float *sums, uint64_t nsteps, uint64_t w, uint64_t step)
+{
+	return sums + (w * nsteps + step) * 256;
+}
+
+UW_INLINE void load_sums(const float *from, size_t apart)
+{
+	_tile_loadd(0, from, 64);
+	_tile_loadd(1, from + 256, 64);
+	_tile_loadd(2, from + apart, 64);
+	_tile_loadd(3, from + apart + 256, 64);
+}
+
+UW_INLINE void save_sums(float *to, size_t apart)
+{
+	_tile_stored(0, to, 64);
+	_tile_stored(1, to + 256, 64);
+	_tile_stored(2, to + apart, 64);
+	_tile_stored(3, to + apart + 256, 64);
+}
+
+/* Half a panel, tile rows w and w + 1, to [2][PANEL_COLS] tiles. */
+UW_INLINE void decode_half(const struct amx_job *job, unsigned source, const struct amx_panel *p, uint32_t w,
+			       struct amx_prefetch *ahead, uint8_t *to)
+{
+	struct amx_place at = { .b = p->b, .high = p->high };
+	struct uw_linear_chunk chunk;
+	bool raw = source == UW_LINEAR_RAW || source == UW_AMX_NATURAL;
+	uint32_t nw = p->high - w < 2 ? p->high - w : 2, n = nw * p->ncols;
+
+	uw_linear_chunk_start(&chunk, job->run);
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t k = raw ? i % p->ncols : i / nw, v = raw ? i / p->ncols : i % nw;
+
+		at.k = p->k + k;
+		at.w = w + v;
+		decode_tile(job, source, &at, &chunk, 4, to + (v * PANEL_COLS + k) * UW_AMX_PAIR);
+		prefetch_some(source, ahead);
+	}
+	BARRIER();
+}
+
+/* Steps first .. first + nsteps of the batch, nsteps even: beyond the batch x is zero. Scratch: half a panel, then sums
+ * of PANEL_BLOCKS row blocks. */
+UW_INLINE void gemm_panels(const struct amx_job *job, unsigned source, uint64_t first, uint64_t nsteps)
+{
+	const size_t row_nbytes = PANEL_COLS * UW_AMX_PAIR;
+	uint8_t *half = job->scratch;
+	float *all_sums = (float *)(void *)(half + 2 * row_nbytes);
+	size_t apart = (size_t)nsteps * 256;
+	uint64_t end = amx_nsteps(job->dims), all_steps = amx_packed_steps(job->dims);
+	struct amx_panel now, next;
+	struct amx_prefetch ahead;
+	bool more = true;
+
+	panel_start(job, 0, &next);
+	panel_size(job, &next);
+	while (more) {
+		float *sums;
+
+		now = next;
+		more = panel_next(job, &next);
+		prefetch_start(job, source, &next, now.high * now.ncols + (now.high + 1) / 2 * (uint32_t)nsteps / 2 * now.ncols,
+			       &ahead);
+		sums = all_sums + now.b % PANEL_BLOCKS * UW_BLOCK_TILES * apart;
+		for (uint32_t w = 0; w < now.high; w += 2) {
+			decode_half(job, source, &now, w, &ahead, half);
+			for (uint64_t step = 0; step < nsteps; step += 2) {
+				const uint8_t *x = job->x + amx_x_off(all_steps, first + step, now.k);
+				float *at = sums_at(sums, nsteps, w, step);
+
+				if (now.k == 0)
+					zero_sums();
+				else
+					load_sums(at, apart);
+				for (uint32_t k = 0; k < now.ncols; k++) {
+					multiply_square(half + k * UW_AMX_PAIR, row_nbytes, x + k * UW_AMX_PAIR,
+							row_nbytes);
+					prefetch_some(source, &ahead);
+				}
+				save_sums(at, apart);
+				BARRIER();
+				if (now.k + now.ncols < job->cols.n)
+					continue;
+				for (uint32_t i = 0; i < 4; i++) {
+					if (w + i / 2 < now.high && first + step + i % 2 < end)
+						put_sums(job, now.b, w + i / 2, first + step + i % 2,
+							 sums_at(sums, nsteps, w + i / 2, step + i % 2));
+				}
+			}
+		}
+	}
+}
+
+/* ---- the whole ---- */
+
+UW_INLINE size_t amx_packed_nbytes(const struct uw_linear_dims *dims)
+{
+	return (size_t)(amx_packed_steps(dims) * amx_npanels(dims)) * PANEL_COLS * UW_AMX_PAIR;
+}
+
+UW_INLINE size_t amx_scratch_nbytes(const struct uw_linear_dims *dims)
+{
+	uint64_t nsteps = amx_packed_steps(dims);
+
+	if (nsteps == 1)
+		return 40 * UW_AMX_PAIR + 4 * UW_AMX_TILE;
+	if (nsteps > PANEL_BATCH / UW_PACK_ROWS)
+		nsteps = PANEL_BATCH / UW_PACK_ROWS;
+	return 2 * PANEL_COLS * UW_AMX_PAIR +
+	       (size_t)nsteps * PANEL_BLOCKS * UW_BLOCK_TILES * UW_AMX_TILE;
+}
+
+UW_INLINE void amx_gemm(const struct amx_job *job, unsigned source)
+{
+	uint64_t nsteps = amx_packed_steps(job->dims);
+
+	amx_begin();
+	if (nsteps == 1 && source >= 2)
+		gemm_16_raw(job, source);
+	else if (nsteps == 1)
+		gemm_16(job, source);
+	for (uint64_t first = 0; nsteps > 1 && first < nsteps; first += PANEL_BATCH / UW_PACK_ROWS) {
+		uint64_t left = nsteps - first;
+
+		gemm_panels(job, source, first,
+			    left < PANEL_BATCH / UW_PACK_ROWS ? left : PANEL_BATCH / UW_PACK_ROWS);
+	}
+	amx_end();
+}
+
+#endif
