@@ -10,7 +10,7 @@
 #define WEIGHT_NBYTES 2u
 #define TILE_ROWS 16u
 #define TILE_COLS 64u
-#define GROUP_TARGET_COLS (UINT64_C(1) << 16) /* padded columns times row blocks of a full group */
+#define GROUP_TARGET_COLS (UINT64_C(3) << 15) /* padded columns times row blocks of a full group */
 #define MIN_STACKED_MATRIX (UINT64_C(1) << 16) /* weights; smaller matrices make groups too small to be worth it */
 
 /* Tiled order: L matrices of nrows x ncols, each in ngroups runs of group_rows rows. */

@@ -8,6 +8,7 @@
 #define UW_TABLE_NBYTES 16u
 #define UW_CHUNK_WORD_NBYTES 8u
 #define UW_PATCH_NBYTES 4u
+#define UW_ROW_NBYTES 2u /* an entry of the row order */
 #define UW_REGION_ALIGN 64u
 #define UW_LANE_HEADER_NBYTES 32u
 #define UW_STREAM_UNIT 4u /* chunk streams start and end at multiples of this */
@@ -20,12 +21,13 @@ struct uw_chunk_word {
 	uint32_t base;
 	uint32_t table;
 	uint32_t shift;
+	bool row_order; /* first chunk: head has a row order */
 };
 
 static inline uint64_t uw_chunk_word_pack(struct uw_chunk_word w)
 {
 	return (uint64_t)w.stream_start | (uint64_t)w.patch_start << 22 | (uint64_t)w.base << 42 |
-	       (uint64_t)w.table << 53 | (uint64_t)w.shift << 57;
+	       (uint64_t)w.table << 53 | (uint64_t)w.shift << 57 | (uint64_t)w.row_order << 60;
 }
 
 static inline struct uw_chunk_word uw_chunk_word_unpack(uint64_t v)
@@ -36,10 +38,11 @@ static inline struct uw_chunk_word uw_chunk_word_unpack(uint64_t v)
 		.base = (uint32_t)(v >> 42 & 0x7FF),
 		.table = (uint32_t)(v >> 53 & 15),
 		.shift = (uint32_t)(v >> 57 & 7),
+		.row_order = v >> 60 & 1,
 	};
 }
 
-#define UW_CHUNK_WORD_RESERVED (UINT64_C(15) << 60)
+#define UW_CHUNK_WORD_RESERVED (UINT64_C(7) << 61)
 
 static inline uint64_t uw_region_align(uint64_t nbytes)
 {
@@ -47,10 +50,11 @@ static inline uint64_t uw_region_align(uint64_t nbytes)
 }
 
 /* Size of head; the counts are bounded, so nothing overflows. */
-static inline uint64_t uw_head_nbytes(const struct uw_shape *shape, uint64_t ntables, uint64_t npatches)
+static inline uint64_t uw_head_nbytes(const struct uw_shape *shape, uint64_t ntables, uint64_t npatches,
+				      bool row_order)
 {
 	return uw_region_align(ntables * UW_TABLE_NBYTES + shape->nchunks * UW_CHUNK_WORD_NBYTES +
-			       npatches * UW_PATCH_NBYTES);
+			       npatches * UW_PATCH_NBYTES + (row_order ? shape->nrows * UW_ROW_NBYTES : 0));
 }
 
 #endif

@@ -41,9 +41,10 @@ static enum uw_status check_chunk_words(const struct uw_coded *coded, struct uw_
 			word.shift <= UW_MAX_SHIFT && (c == 0 ? word.stream_start == 0 :
 						       word.stream_start > last.stream_start) :
 			(word.stream_start | word.base | word.shift) == 0;
+		bool rows = !word.row_order || (c == 0 && coded->row_order != NULL);
 		bool patches = c == 0 ? word.patch_start == 0 : word.patch_start >= last.patch_start;
 
-		if ((raw & UW_CHUNK_WORD_RESERVED) != 0 || !streams || !patches || word.table >= coded->ntables ||
+		if ((raw & UW_CHUNK_WORD_RESERVED) != 0 || !streams || !patches || !rows || word.table >= coded->ntables ||
 		    word.patch_start > coded->npatches)
 			return uw_fail(err, UW_ERR_LAYOUT, (uint64_t)(at - coded->head), "word of chunk %llu",
 				       (unsigned long long)c);
@@ -70,13 +71,38 @@ static enum uw_status check_patches(const struct uw_coded *coded, struct uw_erro
 	return UW_OK;
 }
 
+/* Every row of the group once. */
+static enum uw_status check_row_order(const struct uw_coded *coded, struct uw_error *err)
+{
+	uint64_t seen[UW_MAX_ORDERED_ROWS / 64] = { 0 };
+
+	for (uint64_t i = 0; coded->row_order != NULL && i < coded->shape.nrows; i++) {
+		uint64_t row = uw_coded_row(coded, i);
+
+		if (row >= coded->shape.nrows || seen[row / 64] >> row % 64 & 1)
+			return uw_fail(err, UW_ERR_LAYOUT, (uint64_t)(coded->row_order - coded->head) + i * UW_ROW_NBYTES,
+				       "place %llu in the order of rows", (unsigned long long)i);
+		seen[row / 64] |= UINT64_C(1) << row % 64;
+	}
+	return UW_OK;
+}
+
 static enum uw_status check_padding(const struct uw_coded *coded, struct uw_error *err)
 {
 	const uint8_t *end = coded->patches + (size_t)coded->npatches * UW_PATCH_NBYTES;
 
+	if (coded->row_order != NULL)
+		end = coded->row_order + (size_t)coded->shape.nrows * UW_ROW_NBYTES;
 	if (!uw_all_zero(end, coded->e))
 		return uw_fail(err, UW_ERR_LAYOUT, (uint64_t)(end - coded->head), "padding is not zero");
 	return UW_OK;
+}
+
+/* Groups of other shapes have no row order: that the bit is set there is found later. */
+static bool has_row_order(const struct uw_shape *shape, const uint8_t *first_word)
+{
+	return uw_chunk_word_unpack(uw_load_le64(first_word)).row_order && shape->order == UW_ORDER_TILED &&
+	       shape->nrows <= UW_MAX_ORDERED_ROWS;
 }
 
 enum uw_status uw_coded_open(const struct uw_shape *shape, enum uw_coding coding, uint32_t ntables, uint32_t npatches,
@@ -85,12 +111,18 @@ enum uw_status uw_coded_open(const struct uw_shape *shape, enum uw_coding coding
 {
 	uint64_t s_nbytes = shape->ntiles * UW_TILE_WEIGHTS;
 	enum uw_status status;
+	const uint8_t *row_order = NULL;
 	uint64_t head;
 
 	if ((coding != UW_CODING_H && coding != UW_CODING_P4) || ntables == 0 || ntables > UW_MAX_TABLES ||
 	    npatches > shape->ntiles * UW_MAX_TILE_PATCHES)
 		return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "counts of a coded group");
-	head = uw_head_nbytes(shape, ntables, npatches);
+	head = uw_head_nbytes(shape, ntables, npatches, false);
+	if (stored_nbytes >= head && has_row_order(shape, stored + (size_t)ntables * UW_TABLE_NBYTES)) {
+		row_order = stored + (size_t)ntables * UW_TABLE_NBYTES + shape->nchunks * UW_CHUNK_WORD_NBYTES +
+			    (size_t)npatches * UW_PATCH_NBYTES;
+		head = uw_head_nbytes(shape, ntables, npatches, true);
+	}
 	if (stored_nbytes < head + s_nbytes || (stored_nbytes - head) % UW_REGION_ALIGN != 0)
 		return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "stored size %zu of a coded group", stored_nbytes);
 	*coded = (struct uw_coded){
@@ -101,6 +133,7 @@ enum uw_status uw_coded_open(const struct uw_shape *shape, enum uw_coding coding
 		.head = stored,
 		.chunk_words = stored + (size_t)ntables * UW_TABLE_NBYTES,
 		.patches = stored + (size_t)ntables * UW_TABLE_NBYTES + shape->nchunks * UW_CHUNK_WORD_NBYTES,
+		.row_order = row_order,
 		.e = stored + head,
 		.e_nbytes = stored_nbytes - head - s_nbytes,
 		.s = stored + stored_nbytes - s_nbytes,
@@ -112,6 +145,8 @@ enum uw_status uw_coded_open(const struct uw_shape *shape, enum uw_coding coding
 		status = check_chunk_words(coded, err);
 	if (status == UW_OK)
 		status = check_patches(coded, err);
+	if (status == UW_OK)
+		status = check_row_order(coded, err);
 	if (status == UW_OK)
 		status = check_padding(coded, err);
 	return status;

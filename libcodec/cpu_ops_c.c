@@ -332,6 +332,23 @@ static void p4_decode_linear_c(uint16_t *weights, size_t ld, const uint8_t *s, c
 	merge_linear_c(weights, ld, s, e, store);
 }
 
+static void get_rows_c(const uint16_t *const rows[UW_TILE_ROWS], uint16_t *tile)
+{
+	for (uint32_t r = 0; r < UW_TILE_ROWS; r++, tile += UW_TILE_COLS)
+		memcpy(tile, rows[r], UW_TILE_COLS * sizeof(*tile));
+}
+
+static void put_rows_c(uint16_t *const rows[UW_TILE_ROWS], const uint16_t *tile, enum uw_store store)
+{
+	/* rows lie far apart, and what is on their right follows soon */
+	for (uint32_t r = 0; r < UW_TILE_ROWS; r++) {
+		prefetch(rows[r] + UW_TILE_COLS);
+		prefetch(rows[r] + UW_TILE_COLS / 2 * 3);
+	}
+	for (uint32_t r = 0; r < UW_TILE_ROWS; r++, tile += UW_TILE_COLS)
+		memcpy(rows[r], tile, UW_TILE_COLS * sizeof(*tile));
+}
+
 static void fence_c(void)
 {
 }
@@ -349,6 +366,8 @@ void uw_cpu_ops_init_c(struct uw_cpu_ops *ops)
 		.p4_pack = p4_pack_c,
 		.p4_exponents = p4_exponents_c,
 		.p4_decode = { NULL, p4_decode_linear_c, p4_decode_tiled_c },
+		.get_rows = get_rows_c,
+		.put_rows = put_rows_c,
 		.fence = fence_c,
 	};
 }

@@ -16,13 +16,19 @@ struct output {
 	enum uw_store store;
 	uint64_t begin, end;
 	uint64_t first_row;
+	bool reorder; /* stored row i goes where row uw_coded_row(i) belongs, not to row i */
 	uint16_t *weights;
 	size_t ld;
 };
 
-static uint16_t *place_of(const struct output *out, const struct uw_tile *tile)
+/* Row r of a tile. */
+static uint16_t *place_of(const struct output *out, const struct uw_tile *tile, uint32_t r)
 {
-	return out->weights + (size_t)(tile->row - out->first_row) * out->ld + tile->col;
+	uint64_t row = tile->row - out->first_row + r;
+
+	if (out->reorder)
+		row = uw_coded_row(out->coded, row);
+	return out->weights + (size_t)row * out->ld + tile->col;
 }
 
 /* Tile t of the group from its planes; e is NULL in coding P4. */
@@ -42,15 +48,22 @@ static void decode_whole_tile(const struct output *out, uint64_t t, const uint8_
 static void decode_tile(const struct output *out, uint64_t t, const struct uw_tile *tile, const uint8_t *e,
 			const uint8_t *pairs)
 {
-	uint16_t whole[UW_TILE_WEIGHTS], *to = place_of(out, tile);
+	_Alignas(64) uint16_t whole[UW_TILE_WEIGHTS];
+	uint16_t *rows[UW_TILE_ROWS];
 
-	if (tile->full) {
-		decode_whole_tile(out, t, e, pairs, out->store, to, out->ld);
+	if (tile->full && !out->reorder) {
+		decode_whole_tile(out, t, e, pairs, out->store, place_of(out, tile, 0), out->ld);
 		return;
 	}
 	decode_whole_tile(out, t, e, pairs, UW_STORE_CACHED, whole, UW_TILE_COLS);
 	for (uint32_t r = 0; r < tile->nrows; r++)
-		memcpy(to + r * out->ld, whole + (size_t)r * UW_TILE_COLS, tile->ncols * sizeof(*whole));
+		rows[r] = place_of(out, tile, r);
+	if (tile->full) {
+		out->ops->put_rows(rows, whole, out->store);
+		return;
+	}
+	for (uint32_t r = 0; r < tile->nrows; r++)
+		memcpy(rows[r], whole + (size_t)r * UW_TILE_COLS, tile->ncols * sizeof(*whole));
 }
 
 /* The tiles of chunk c that are wanted; e are its exponents, or NULL in coding P4. */
@@ -102,7 +115,7 @@ static void patch_weights(const struct output *out, uint64_t c)
 		uw_tile_walk_seek(&walk, t);
 		tile = uw_tile_walk_next(&walk);
 		if (row < tile.nrows && col < tile.ncols)
-			place_of(out, &tile)[row * out->ld + col] ^= (uint16_t)patch;
+			place_of(out, &tile, row)[col] ^= (uint16_t)patch;
 	}
 }
 
@@ -140,6 +153,7 @@ enum uw_status uw_coded_decode(const struct uw_cpu_ops *ops, const struct uw_cod
 		.coded = coded,
 		.store = store,
 		.end = coded->shape.ntiles,
+		.reorder = coded->row_order != NULL,
 		.weights = weights,
 		.ld = (size_t)coded->shape.ncols,
 	};

@@ -12,6 +12,7 @@
 #include "chunk.h"
 #include "huffman.h"
 #include "position.h"
+#include "row_order.h"
 #include "tables.h"
 #include "unweight/bytes.h"
 #include "unweight/cpu_ops.h"
@@ -26,6 +27,7 @@ struct scratch {
 	uint32_t *npadding; /* nchunks */
 	uint16_t *rows;     /* nchunks x 256: work memory of the choice of tables */
 	uint8_t *units;     /* nchunks x 32: d[] of each chunk's stream */
+	uint16_t *order;    /* nrows, if the rows are stored in an order of their own */
 };
 
 /* Most that head and E can take. */
@@ -34,7 +36,7 @@ static size_t front_nbytes(const struct uw_shape *shape)
 	uint64_t streams = shape->ntiles * (UW_TILE_WEIGHTS / 8 * UW_MAX_CODE_LEN) +
 			   shape->nchunks * (UW_LANE_HEADER_NBYTES + UW_LANES + UW_STREAM_UNIT);
 
-	return (size_t)(uw_head_nbytes(shape, UW_MAX_TABLES, shape->ntiles * UW_MAX_TILE_PATCHES) +
+	return (size_t)(uw_head_nbytes(shape, UW_MAX_TABLES, shape->ntiles * UW_MAX_TILE_PATCHES, true) +
 			uw_region_align(streams));
 }
 
@@ -49,6 +51,7 @@ static struct scratch scratch_of(const struct uw_shape *shape, void *memory)
 	m.npadding = m.counts + shape->nchunks * 256;
 	m.rows = (uint16_t *)(void *)(m.npadding + shape->nchunks);
 	m.units = (uint8_t *)(m.rows + shape->nchunks * 256);
+	m.order = (uint16_t *)(void *)(m.units + shape->nchunks * UW_LANES);
 	return m;
 }
 
@@ -56,22 +59,40 @@ size_t uw_codec_scratch_nbytes(const struct uw_shape *shape)
 {
 	return front_nbytes(shape) +
 	       (size_t)(shape->ntiles * (2 * UW_TILE_WEIGHTS + UW_MAX_TILE_PATCHES * sizeof(uint32_t)) +
-			shape->nchunks * (257 * sizeof(uint32_t) + 256 * sizeof(uint16_t) + UW_LANES));
+			shape->nchunks * (257 * sizeof(uint32_t) + 256 * sizeof(uint16_t) + UW_LANES) +
+			shape->nrows * UW_ROW_NBYTES);
 }
 
 /* ---- weights -> S plane, exponents, statistics ---- */
 
-/* Copies what the group has of the tile into a whole one; the rest keeps its value. */
-static void copy_partial(const struct uw_shape *shape, const struct uw_tile *tile, const uint16_t *weights,
-			 uint16_t whole[UW_TILE_WEIGHTS])
+/* Weights, and which row is stored at which place; NULL: as they come. */
+struct source {
+	const uint16_t *weights;
+	const uint16_t *row_order;
+};
+
+/* Copies what the group has of the tile into a whole one, zeros where it ends. */
+static void copy_tile(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct uw_tile *tile,
+		      const struct source *src, uint16_t whole[UW_TILE_WEIGHTS])
 {
+	const uint16_t *rows[UW_TILE_ROWS];
+
+	for (uint32_t r = 0; r < tile->nrows; r++) {
+		uint64_t row = src->row_order != NULL ? src->row_order[tile->row + r] : tile->row + r;
+
+		rows[r] = src->weights + (size_t)(row * shape->ncols + tile->col);
+	}
+	if (tile->full && shape->order == UW_ORDER_TILED) {
+		ops->get_rows(rows, whole);
+		return;
+	}
+	memset(whole, 0, UW_TILE_WEIGHTS * sizeof(*whole));
 	for (uint32_t r = 0; r < tile->nrows; r++)
-		memcpy(whole + (size_t)r * UW_TILE_COLS,
-		       weights + uw_tile_first(shape, tile) + r * (size_t)shape->ncols, tile->ncols * sizeof(*whole));
+		memcpy(whole + (size_t)r * UW_TILE_COLS, rows[r], tile->ncols * sizeof(*whole));
 }
 
 /* Splits and counts one chunk: what has just been split is counted while the first cache holds it. */
-static void split_chunk(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const uint16_t *weights, uint64_t c,
+static void split_chunk(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct source *src, uint64_t c,
 			struct uw_tile_walk *walk, const struct scratch *m)
 {
 	uint32_t ntiles = uw_chunk_ntiles(shape, c), *counts = m->counts + 256 * c;
@@ -81,12 +102,12 @@ static void split_chunk(const struct uw_cpu_ops *ops, const struct uw_shape *sha
 	for (uint32_t t = 0; t < ntiles; t++, s += UW_TILE_WEIGHTS, e += UW_TILE_WEIGHTS) {
 		struct uw_tile tile = uw_tile_walk_next(walk);
 
-		if (tile.full) {
-			ops->split[shape->order](weights + uw_tile_first(shape, &tile), (size_t)shape->ncols, s, e);
+		if (tile.full && src->row_order == NULL) {
+			ops->split[shape->order](src->weights + uw_tile_first(shape, &tile), (size_t)shape->ncols, s, e);
 		} else {
-			uint16_t whole[UW_TILE_WEIGHTS] = { 0 };
+			_Alignas(64) uint16_t whole[UW_TILE_WEIGHTS];
 
-			copy_partial(shape, &tile, weights, whole);
+			copy_tile(ops, shape, &tile, src, whole);
 			ops->split[shape->order](whole, UW_TILE_COLS, s, e);
 			m->npadding[c] += UW_TILE_WEIGHTS - tile.nrows * tile.ncols;
 		}
@@ -96,7 +117,7 @@ static void split_chunk(const struct uw_cpu_ops *ops, const struct uw_shape *sha
 	counts[0] -= m->npadding[c]; /* padding was split as zero weights */
 }
 
-static void split_all(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const uint16_t *weights,
+static void split_all(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct source *src,
 		      const struct scratch *m, uint64_t total[256])
 {
 	uint32_t sum[256] = { 0 };
@@ -104,7 +125,7 @@ static void split_all(const struct uw_cpu_ops *ops, const struct uw_shape *shape
 
 	uw_tile_walk_start(&walk, shape);
 	for (uint64_t c = 0; c < shape->nchunks; c++) {
-		split_chunk(ops, shape, weights, c, &walk, m);
+		split_chunk(ops, shape, src, c, &walk, m);
 		for (unsigned e = 0; e < 256; e++)
 			sum[e] += m->counts[256 * c + e];
 	}
@@ -284,8 +305,8 @@ static uint64_t choose(const struct uw_shape *shape, const struct scratch *m, ui
 	return nescapes;
 }
 
-enum uw_status uw_codec_plan(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const uint16_t *weights,
-			     enum uw_coding coding, void *memory, struct uw_plan *plan)
+static enum uw_status make_plan(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct source *src,
+				enum uw_coding coding, void *memory, struct uw_plan *plan)
 {
 	uint32_t patch_nbits = coding == UW_CODING_P4 ? UW_AVOID_PATCHES : UW_PATCH_NBITS;
 	struct scratch m = scratch_of(shape, memory);
@@ -293,7 +314,8 @@ enum uw_status uw_codec_plan(const struct uw_cpu_ops *ops, const struct uw_shape
 	struct coder coders[UW_MAX_TABLES];
 	uint32_t start = 0;
 
-	split_all(ops, shape, weights, &m, plan->counts);
+	plan->row_order = src->row_order != NULL;
+	split_all(ops, shape, src, &m, plan->counts);
 	plan->nescapes = choose(shape, &m, patch_nbits, plan, coders);
 	if (plan->nescapes > max_escapes && patch_nbits != UW_AVOID_PATCHES)
 		plan->nescapes = choose(shape, &m, UW_AVOID_PATCHES, plan, coders);
@@ -315,11 +337,39 @@ enum uw_status uw_codec_plan(const struct uw_cpu_ops *ops, const struct uw_shape
 		uint32_t size = word.stream_start;
 
 		word.stream_start = start;
+		word.row_order = c == 0 && plan->row_order;
 		plan->chunk_words[c] = uw_chunk_word_pack(word);
 		start += size;
 	}
 	plan->stream_nbytes = (uint64_t)start * UW_STREAM_UNIT;
 	return UW_OK;
+}
+
+enum uw_status uw_codec_plan(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const uint16_t *weights,
+			     enum uw_coding coding, void *memory, struct uw_plan *plan)
+{
+	struct scratch m = scratch_of(shape, memory);
+	struct source src = { .weights = weights };
+
+	/* a chunk has 1 KB of counts, at least 8 bytes for each row of its tiles */
+	if (coding == UW_CODING_H && uw_row_order_choose(shape, weights, m.counts, m.order))
+		src.row_order = m.order;
+	return make_plan(ops, shape, &src, coding, memory, plan);
+}
+
+enum uw_status uw_codec_plan_rows(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const uint16_t *weights,
+				  enum uw_coding coding, const uint16_t *row_order, void *memory, struct uw_plan *plan)
+{
+	struct scratch m = scratch_of(shape, memory);
+	struct source src = { weights, row_order };
+
+	if (row_order != NULL) {
+		if (shape->order != UW_ORDER_TILED || shape->nrows > UW_MAX_ORDERED_ROWS)
+			return UW_ERR_ARG;
+		memcpy(m.order, row_order, (size_t)shape->nrows * sizeof(*m.order));
+		src.row_order = m.order;
+	}
+	return make_plan(ops, shape, &src, coding, memory, plan);
 }
 
 /* ---- putting it together ---- */
@@ -329,9 +379,14 @@ static uint64_t e_nbytes(const struct uw_shape *shape, const struct uw_plan *pla
 	return coding == UW_CODING_P4 ? shape->ntiles * (UW_TILE_WEIGHTS / 2) : uw_region_align(plan->stream_nbytes);
 }
 
+static uint64_t head_nbytes(const struct uw_shape *shape, const struct uw_plan *plan)
+{
+	return uw_head_nbytes(shape, plan->ntables, plan->nescapes, plan->row_order);
+}
+
 uint64_t uw_codec_encoded_nbytes(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding)
 {
-	return uw_head_nbytes(shape, plan->ntables, plan->nescapes) + e_nbytes(shape, plan, coding) +
+	return head_nbytes(shape, plan) + e_nbytes(shape, plan, coding) +
 	       shape->ntiles * UW_TILE_WEIGHTS;
 }
 
@@ -344,7 +399,7 @@ static void store_table(const struct uw_table *table, enum uw_coding coding, uin
 }
 
 static void store_head(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding,
-		       const uint32_t *patches, uint8_t *dst, uint8_t *end)
+		       const struct scratch *m, uint8_t *dst, uint8_t *end)
 {
 	for (uint32_t t = 0; t < plan->ntables; t++, dst += UW_TABLE_NBYTES)
 		store_table(&plan->tables[t], coding, dst);
@@ -356,7 +411,9 @@ static void store_head(const struct uw_shape *shape, const struct uw_plan *plan,
 		uw_store_le64(dst, uw_chunk_word_pack(word));
 	}
 	for (uint64_t i = 0; i < plan->nescapes; i++, dst += UW_PATCH_NBYTES)
-		uw_store_le32(dst, patches[i]);
+		uw_store_le32(dst, m->patches[i]);
+	for (uint64_t i = 0; plan->row_order && i < shape->nrows; i++, dst += UW_ROW_NBYTES)
+		uw_store_le16(dst, m->order[i]);
 	memset(dst, 0, (size_t)(end - dst));
 }
 
@@ -402,21 +459,20 @@ static void store_nibbles(const struct uw_cpu_ops *ops, const struct uw_shape *s
 
 uint8_t *uw_codec_place(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding, void *memory)
 {
-	return scratch_of(shape, memory).s - e_nbytes(shape, plan, coding) -
-	       uw_head_nbytes(shape, plan->ntables, plan->nescapes);
+	return scratch_of(shape, memory).s - e_nbytes(shape, plan, coding) - head_nbytes(shape, plan);
 }
 
 enum uw_status uw_codec_encode(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct uw_plan *plan,
 			       enum uw_coding coding, const void *memory, uint8_t *dst, size_t dst_nbytes)
 {
 	struct scratch m = scratch_of(shape, (void *)(uintptr_t)memory);
-	uint64_t head = uw_head_nbytes(shape, plan->ntables, plan->nescapes);
+	uint64_t head = head_nbytes(shape, plan);
 	uint64_t e = e_nbytes(shape, plan, coding);
 	uint64_t s = shape->ntiles * UW_TILE_WEIGHTS;
 
 	if (dst_nbytes < head + e + s)
 		return UW_ERR_SPACE;
-	store_head(shape, plan, coding, m.patches, dst, dst + head);
+	store_head(shape, plan, coding, &m, dst, dst + head);
 	dst += head;
 	if (coding == UW_CODING_P4)
 		store_nibbles(ops, shape, m.sym, dst);

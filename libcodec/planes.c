@@ -81,7 +81,7 @@ enum uw_status uw_coded_nibbles(const struct uw_cpu_ops *ops, const struct uw_co
 
 uint64_t uw_coded_p4_nbytes(const struct uw_coded *coded)
 {
-	return uw_head_nbytes(&coded->shape, coded->ntables, coded->npatches) +
+	return uw_head_nbytes(&coded->shape, coded->ntables, coded->npatches, coded->row_order != NULL) +
 	       coded->shape.ntiles * (UW_TILE_WEIGHTS + UW_TILE_WEIGHTS / 2);
 }
 

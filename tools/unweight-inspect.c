@@ -125,6 +125,7 @@ static enum uw_status group_json(const struct uw_container *container, const str
 	const struct uw_group *group = &container->index->groups[extent->first_group + i];
 	json_t *entry, *tables = json_array();
 	enum uw_status status = UW_OK;
+	bool row_order = false;
 	uint8_t *stored = NULL;
 	struct uw_coded coded;
 	struct uw_slice slice;
@@ -138,8 +139,10 @@ static enum uw_status group_json(const struct uw_container *container, const str
 		status = open_group(container, extent, i, &stored, &coded, err);
 		for (uint32_t t = 0; status == UW_OK && t < coded.ntables; t++)
 			json_array_append_new(tables, table_json(&coded, t));
+		row_order = status == UW_OK && coded.row_order != NULL;
 		free(stored);
 	}
+	json_object_set_new(entry, "row_order", json_boolean(row_order));
 	json_object_set_new(entry, "tables", tables);
 	json_array_append_new(groups, entry);
 	return status;
@@ -291,8 +294,10 @@ static void print_detail(const json_t *tensor)
 
 	print_tensor_line(tensor);
 	json_array_foreach(json_object_get(tensor, "detail"), i, group) {
-		printf("  group %zu: %s, %lld rows, %lld -> %lld bytes at offset %lld, %lld patches\n", i,
-		       text_of(group, "coding"), number_of(group, "rows"), number_of(group, "bytes"),
+		printf("  group %zu: %s, %lld rows%s, %lld -> %lld bytes at offset %lld, %lld patches\n", i,
+		       text_of(group, "coding"), number_of(group, "rows"),
+		       json_is_true(json_object_get(group, "row_order")) ? " in an order of their own" : "",
+		       number_of(group, "bytes"),
 		       number_of(group, "stored_bytes"), number_of(group, "offset"), number_of(group, "patches"));
 		json_array_foreach(json_object_get(group, "tables"), k, table) {
 			printf("    table %zu\n", k);

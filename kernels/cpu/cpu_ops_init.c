@@ -24,6 +24,8 @@ static void init_x86(struct uw_cpu_ops *ops, uint32_t flags)
 	ops->p4_pack = uw_p4_pack_avx2;
 	ops->p4_decode[UW_ORDER_LINEAR] = uw_p4_decode_linear_avx2;
 	ops->p4_decode[UW_ORDER_TILED] = uw_p4_decode_tiled_avx2;
+	ops->get_rows = uw_get_rows_avx2;
+	ops->put_rows = uw_put_rows_avx2;
 	ops->fence = uw_fence_avx2;
 
 	if (!(flags & UW_CPU_AVX512))
@@ -42,6 +44,8 @@ static void init_x86(struct uw_cpu_ops *ops, uint32_t flags)
 	ops->p4_pack = uw_p4_pack_avx512;
 	ops->p4_decode[UW_ORDER_LINEAR] = uw_p4_decode_linear_avx512;
 	ops->p4_decode[UW_ORDER_TILED] = uw_p4_decode_tiled_avx512;
+	ops->get_rows = uw_get_rows_avx512;
+	ops->put_rows = uw_put_rows_avx512;
 }
 
 #else

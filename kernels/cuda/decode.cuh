@@ -3,7 +3,7 @@
  * Stored groups to weights, nibbles or exponents: what one warp does with one chunk. Source for the device and for the
  * emulator.
  *
- *     group on disk      head [tables | chunk words | patches] E [streams or nibbles of chunk 0 | 1 ..] S [tile 0 | 1 ..]
+ *     group on disk      head [tables | chunk words | patches | row order] E [streams or nibbles of chunk 0 | 1 ..] S [tile 0 | 1 ..]
  *     chunk = 8 tiles    one warp; lane l decodes the 32 weights of lane l in each tile, without asking other lanes
  *     tile = 16 x 64     4 fragments a lane -> patches -> 16 rows of 128 bytes
  *
@@ -226,14 +226,23 @@ UW_DEVICE void uw_stage_patches(struct uw_warp_chunk *c, uint32_t staged, uint32
 	}
 }
 
+/* The row of the group that stored row i is: SPEC.md section 6. Rows of padding stay what they are. */
+UW_DEVICE uint32_t uw_group_row(const struct uw_gpu_group &group, uint32_t i)
+{
+	if (group.rows_off == 0 || i >= group.nrows)
+		return i;
+	return uw_load_global_u16((const uint16_t *)(group.stored_dev + group.rows_off) + i);
+}
+
 /*
- * The staged tile to its place, a vector of 8 weights after the other: for tiles at the edge and rows that are not
- * aligned.
+ * The staged tile to its place, a vector of 8 weights after the other: for tiles at the edge, rows that are not
+ * aligned and rows in an order of their own.
  */
 UW_DEVICE void uw_unstage_slowly(const struct uw_gpu_group &group, const struct uw_tile_place &place, uint32_t staged,
 				 uint32_t lane)
 {
 	bool linear = group.order == UW_ORDER_LINEAR;
+	uint32_t rows = linear ? 0 : uw_group_row(group, 64 * place.block + 16 * place.in_block + lane % 16);
 
 	UW_NO_UNROLL
 	for (uint32_t i = 0; i < 4; i++) {
@@ -247,7 +256,7 @@ UW_DEVICE void uw_unstage_slowly(const struct uw_gpu_group &group, const struct 
 			n = first < group.ncols ? group.ncols - first : 0;
 			out += first;
 		} else {
-			uint32_t at_row = 64 * place.block + 16 * place.in_block + row;
+			uint32_t at_row = uw_from_lane(rows, row);
 			uint32_t at_col = 64 * place.col + 8 * vector;
 
 			n = at_row < group.nrows && at_col < group.ncols ? group.ncols - at_col : 0;
@@ -289,7 +298,7 @@ UW_DEVICE void uw_unstage(const struct uw_gpu_group &group, const struct uw_tile
 
 	if (group.order == UW_ORDER_LINEAR && aligned && UW_TILE_WEIGHTS * (place.number + 1) <= group.ncols)
 		uw_unstage_whole(out + UW_TILE_WEIGHTS * (uint64_t)place.number, 64, staged, lane);
-	else if (group.order == UW_ORDER_TILED && aligned && row + 16 <= group.nrows && col + 64 <= group.ncols)
+	else if (group.order == UW_ORDER_TILED && aligned && group.rows_off == 0 && row + 16 <= group.nrows && col + 64 <= group.ncols)
 		uw_unstage_whole(out + (uint64_t)row * group.ncols + col, group.ncols, staged, lane);
 	else
 		uw_unstage_slowly(group, place, staged, lane);

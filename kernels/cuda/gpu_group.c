@@ -67,6 +67,7 @@ enum uw_status uw_gpu_group_init(const struct uw_coded *coded, const uint8_t *st
 		.npatches = coded->npatches,
 		.stream_room = coded->coding == UW_CODING_H ? longest_stream(coded) : 0,
 		.coding = (uint32_t)coded->coding,
+		.rows_off = coded->row_order != NULL ? (uint32_t)(coded->row_order - coded->head) : 0,
 	};
 	return UW_OK;
 }

@@ -158,6 +158,14 @@ UW_DEVICE uint32_t uw_load_global_u8(const uint8_t *p)
 	return d;
 }
 
+UW_DEVICE uint32_t uw_load_global_u16(const uint16_t *p)
+{
+	uint16_t d;
+
+	asm("ld.global.nc.u16 %0, [%1];" : "=h"(d) : "l"(p));
+	return d;
+}
+
 UW_DEVICE uint32_t uw_load_global_u32(const uint32_t *p)
 {
 	uint32_t d;

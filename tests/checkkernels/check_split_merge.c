@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weights to S plane and exponents, and back. */
+/* Weights to S plane and exponents, and back; rows that lie anywhere. */
 #include <string.h>
 
 #include "checkkernels.h"
 
 #define NTILES UW_CHUNK_TILES
 #define MAX_LD 1100u
+#define TILE_NBYTES (UW_TILE_WEIGHTS * sizeof(uint16_t))
 
 /* Odd ones, aligned ones, and 33 and 97 cache lines, whose rows do not fall into the same set. */
 size_t ck_random_ld(struct ck *ck)
@@ -95,6 +96,62 @@ static void check_merge(struct ck *ck, const struct ck_op *op)
 	}
 }
 
+/* Rows in a buffer of 16 rows, ld apart, in any order and possibly none of them aligned. */
+static void random_rows(struct ck *ck, uint16_t *weights, size_t ld, uint16_t *rows[UW_TILE_ROWS])
+{
+	for (uint32_t r = 0; r < UW_TILE_ROWS; r++) {
+		uint32_t k = ck_rng(ck) % (r + 1);
+
+		rows[r] = rows[k];
+		rows[k] = weights + r * ld;
+	}
+}
+
+static void check_get_rows(struct ck *ck, const struct ck_op *op)
+{
+	for (unsigned round = 0; round < 200; round++) {
+		size_t ld = ck_random_ld(ck), n = ck_tile_extent(UW_ORDER_TILED, ld) * sizeof(uint16_t);
+		uint16_t *weights, *want, *got, *rows[UW_TILE_ROWS];
+
+		ck_begin(ck);
+		weights = ck_buf(ck, "weights", n, 2);
+		want = ck_buf(ck, "tile", TILE_NBYTES, 64);
+		got = ck_buf(ck, "tile", TILE_NBYTES, 64);
+		ck_random(ck, weights, n);
+		random_rows(ck, weights, ld, rows);
+		ck->ref->get_rows((const uint16_t *const *)rows, want);
+		ck->now->get_rows((const uint16_t *const *)rows, got);
+		ck_same(ck, "tile", got, want, TILE_NBYTES, 2);
+		ck_end(ck);
+	}
+}
+
+static void check_put_rows(struct ck *ck, const struct ck_op *op)
+{
+	for (unsigned round = 0; round < 200; round++) {
+		size_t ld = ck_random_ld(ck), n = ck_tile_extent(UW_ORDER_TILED, ld) * sizeof(uint16_t);
+		size_t align = (size_t)2 << ck_rng(ck) % 6;
+		enum uw_store store = ck_rng(ck) % 2 ? UW_STORE_STREAM : UW_STORE_CACHED;
+		uint16_t *tile, *want, *got, *rows[UW_TILE_ROWS];
+		uint64_t rng;
+
+		ck_begin(ck);
+		tile = ck_buf(ck, "tile", TILE_NBYTES, 64);
+		want = ck_buf(ck, "weights", n, 2);
+		got = ck_buf(ck, "weights", n, align);
+		ck_random(ck, tile, TILE_NBYTES);
+		rng = ck->rng;
+		random_rows(ck, want, ld, rows);
+		ck->ref->put_rows(rows, tile, store);
+		ck->rng = rng;
+		random_rows(ck, got, ld, rows);
+		ck->now->put_rows(rows, tile, store);
+		ck->now->fence();
+		ck_same(ck, "weights", got, want, n, 2); /* what lies between the rows stays */
+		ck_end(ck);
+	}
+}
+
 /* Nothing to see, but it has to be there. */
 static void check_fence(struct ck *ck, const struct ck_op *op)
 {
@@ -104,7 +161,7 @@ static void check_fence(struct ck *ck, const struct ck_op *op)
 struct bench {
 	enum uw_order order;
 	size_t ld;
-	_Alignas(64) uint16_t weights[NTILES * UW_TILE_WEIGHTS];
+	_Alignas(64) uint16_t weights[NTILES * UW_TILE_WEIGHTS], tile[UW_TILE_WEIGHTS];
 	_Alignas(64) uint8_t s[NTILES][UW_TILE_WEIGHTS], e[NTILES][UW_TILE_WEIGHTS];
 };
 
@@ -130,6 +187,34 @@ static void run_merge(void *ctx, const struct uw_cpu_ops *ops)
 		ops->merge[b->order](b->weights + tile_at(b, t), b->ld, b->s[t], b->e[t], UW_STORE_CACHED);
 }
 
+static void rows_of(struct bench *b, uint32_t t, uint16_t *rows[UW_TILE_ROWS])
+{
+	for (uint32_t r = 0; r < UW_TILE_ROWS; r++)
+		rows[r] = b->weights + r * 5 % UW_TILE_ROWS * b->ld + t * UW_TILE_COLS;
+}
+
+static void run_get_rows(void *ctx, const struct uw_cpu_ops *ops)
+{
+	uint16_t *rows[UW_TILE_ROWS];
+	struct bench *b = ctx;
+
+	for (uint32_t t = 0; t < NTILES; t++) {
+		rows_of(b, t, rows);
+		ops->get_rows((const uint16_t *const *)rows, b->tile);
+	}
+}
+
+static void run_put_rows(void *ctx, const struct uw_cpu_ops *ops)
+{
+	uint16_t *rows[UW_TILE_ROWS];
+	struct bench *b = ctx;
+
+	for (uint32_t t = 0; t < NTILES; t++) {
+		rows_of(b, t, rows);
+		ops->put_rows(rows, b->tile, UW_STORE_CACHED);
+	}
+}
+
 static void bench(struct ck *ck, const struct ck_op *op, void (*run)(void *ctx, const struct uw_cpu_ops *ops))
 {
 	static struct bench b;
@@ -153,6 +238,16 @@ static void bench_merge(struct ck *ck, const struct ck_op *op)
 	bench(ck, op, run_merge);
 }
 
+static void bench_get_rows(struct ck *ck, const struct ck_op *op)
+{
+	bench(ck, op, run_get_rows);
+}
+
+static void bench_put_rows(struct ck *ck, const struct ck_op *op)
+{
+	bench(ck, op, run_put_rows);
+}
+
 #define ENTRY(member) offsetof(struct uw_cpu_ops, member)
 
 const struct ck_op ck_split_merge[] = {
@@ -160,6 +255,8 @@ const struct ck_op ck_split_merge[] = {
 	{ "split_tiled", ENTRY(split[UW_ORDER_TILED]), UW_ORDER_TILED, check_split, bench_split },
 	{ "merge_linear", ENTRY(merge[UW_ORDER_LINEAR]), UW_ORDER_LINEAR, check_merge, bench_merge },
 	{ "merge_tiled", ENTRY(merge[UW_ORDER_TILED]), UW_ORDER_TILED, check_merge, bench_merge },
+	{ "get_rows", ENTRY(get_rows), UW_ORDER_TILED, check_get_rows, bench_get_rows },
+	{ "put_rows", ENTRY(put_rows), UW_ORDER_TILED, check_put_rows, bench_put_rows },
 	{ "fence", ENTRY(fence), UW_ORDER_BYTES, check_fence, NULL },
 	{ NULL, 0, UW_ORDER_BYTES, NULL, NULL },
 };

@@ -37,6 +37,13 @@ static void merge_stream_only(uint16_t *weights, size_t ld, const uint8_t *s, co
 		weights[1023] ^= 0x8000;
 }
 
+static void put_rows_upwards(uint16_t *const rows[UW_TILE_ROWS], const uint16_t *tile, enum uw_store store)
+{
+	c.put_rows(rows, tile, store);
+	if (rows[15] < rows[0])
+		rows[15][63] ^= 1;
+}
+
 static void histogram_narrow(const uint8_t *e, size_t n, uint32_t counts[256])
 {
 	uint32_t more[256] = { 0 };
@@ -129,6 +136,7 @@ unsigned ck_self_test(struct ck *ck)
 	WRONG(ck_split_merge, "split_linear", split[UW_ORDER_LINEAR], split_reads_behind, "reads behind its tile");
 	WRONG(ck_split_merge, "merge_tiled", merge[UW_ORDER_TILED], merge_beside, "writes between the rows");
 	WRONG(ck_split_merge, "merge_linear", merge[UW_ORDER_LINEAR], merge_stream_only, "errs in streaming stores");
+	WRONG(ck_split_merge, "put_rows", put_rows, put_rows_upwards, "takes rows to ascend");
 	WRONG(ck_symbols, "histogram", histogram, histogram_narrow, "overflows");
 	WRONG(ck_symbols, "symbols", symbols, symbols_escapes, "counts escapes in 13 bits");
 	WRONG(ck_huffman, "huff_encode", huff_encode, encode_behind, "writes behind its lanes");

@@ -73,6 +73,13 @@ def weights(n, seed=1):
     return bf16(exponents, rng)
 
 
+def rows_of_scales(nrows, ncols, seed=1):
+    """Weights whose rows have scales of their own, up to 2^6 apart."""
+    rng = random.Random(seed)
+    row = rng.choices(range(104, 124), [2.0 ** min(i, 36 - i) for i in range(20)], k=ncols)
+    return b"".join(bf16([e + scale for e in row], rng) for scale in rng.choices((0, 2, 4, 6), k=nrows))
+
+
 def histogram(counts, seed=1):
     """Weights with exactly this many of each exponent {exponent: count}, shuffled."""
     rng = random.Random(seed)

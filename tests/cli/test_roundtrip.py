@@ -12,7 +12,7 @@ import subprocess
 import tarfile
 import unittest
 
-from common import (PROFILES, Case, histogram, read, read_tree, safetensors, small_model, tar_bytes, tar_member, tar_of,
+from common import (PROFILES, Case, histogram, read, read_tree, rows_of_scales, safetensors, small_model, tar_bytes, tar_member, tar_of,
                     tree_of_tar, tree_of_zip, weights, words, write, write_tree, zip_of)
 
 SIZES = 0, 1, 63, 64, 65, 1000, 1023, 1024, 1025, 8191, 8192, 8193
@@ -118,6 +118,16 @@ class Content(Case):
                 for name in "weights", "constant", "16 exponents", "17 exponents":
                     bits = 16 * seen[name + ", tiled"]["stored_bytes"] / seen[name + ", tiled"]["bytes"]
                     self.assertLess(bits, 12.7, name)
+
+    def test_row_order(self):
+        """Rows are stored in another order where their scales are of their own, in each group by itself."""
+        tensors = [("rows", "BF16", (2, 208, 510), rows_of_scales(416, 510)), ("plain", "BF16", (208, 510), weights(208 * 510))]
+        for profile in PROFILES:
+            with self.subTest(profile):
+                self.check(tensors, profile)
+                for name, _, _, _ in tensors:
+                    for group in self.inspect("b-" + profile, name)["detail"]:
+                        self.assertEqual(group["row_order"], profile == "distribution" and name == "rows")
 
     def test_length_limit(self):
         """Fibonacci counts want codes of 15 bits; the tables have to stay at 7 and complete."""
@@ -426,7 +436,8 @@ class Determinism(Case):
     def setUp(self):
         super().setUp()
         self.tree = {**sharded_model(), "big.safetensors": safetensors([("w", "BF16", (3000, 512), weights(3000 * 512)),
-                                                                        ("e", "BF16", (5, 256, 512), weights(5 * 256 * 512, 2))])}
+                                                                        ("e", "BF16", (5, 256, 512), weights(5 * 256 * 512, 2)),
+                                                                        ("r", "BF16", (700, 512), rows_of_scales(700, 512))])}
         self.model(self.tree)
 
     def test_environment(self):

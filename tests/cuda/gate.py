@@ -22,8 +22,8 @@ BIT_OPS = ('LOP3', 'SHF', 'PRMT')
 # By architecture: registers, and ALU instructions of the loop over tiles (as it stands in the code: slow paths for edges
 # and patches count too). Measured with nvcc 13.0; instructions have 5 % to spare.
 KERNELS = {
-    'uw_kernel_decode_p4': {80: (72, 183), 89: (72, 187), 90: (64, 190)},
-    'uw_kernel_decode_h': {80: (56, 280), 89: (64, 280), 90: (56, 290)},
+    'uw_kernel_decode_p4': {80: (80, 183), 89: (72, 187), 90: (64, 190)},
+    'uw_kernel_decode_h': {80: (64, 280), 89: (64, 280), 90: (56, 290)},
     'uw_kernel_transcode_h': {80: (40, 154), 89: (40, 154), 90: (32, 154)},
     'uw_kernel_exponents_h': {80: (40, 125), 89: (40, 125), 90: (32, 125)},
 }

@@ -227,8 +227,9 @@ void look_at_words(struct group *g)
 	}
 }
 
-/* False: too many escapes. */
-bool make_group(struct group *g, enum uw_order order, uint64_t nrows, uint64_t ncols, weight_fn weight)
+/* False: too many escapes. shuffled: rows are stored in a random order. */
+bool make_group(struct group *g, enum uw_order order, uint64_t nrows, uint64_t ncols, weight_fn weight,
+		bool shuffled = false)
 {
 	static struct uw_plan plan;
 	enum uw_status status;
@@ -243,8 +244,16 @@ bool make_group(struct group *g, enum uw_order order, uint64_t nrows, uint64_t n
 		g->weights[i] = weight(i);
 
 	buffer scratch(uw_codec_scratch_nbytes(&g->shape));
+	std::vector<uint16_t> rows((size_t)(shuffled ? nrows : 0));
 
-	if (uw_codec_plan(&ops, &g->shape, g->weights.data(), UW_CODING_H, scratch.at, &plan) != UW_OK)
+	for (uint32_t i = 0; i < rows.size(); i++) {
+		uint32_t k = rng() % (i + 1);
+
+		rows[i] = rows[k];
+		rows[k] = (uint16_t)i;
+	}
+	if (uw_codec_plan_rows(&ops, &g->shape, g->weights.data(), UW_CODING_H, shuffled ? rows.data() : NULL,
+			       scratch.at, &plan) != UW_OK)
 		return false;
 	g->ntables = plan.ntables;
 	g->npatches = (uint32_t)plan.nescapes;
@@ -380,6 +389,28 @@ void test_sizes_and_distributions(void **)
 				groups.push_back(std::move(g));
 		}
 		assert_true(groups.size() >= COUNT(sizes) - 4); /* tiny ones may have too many escapes */
+		check_groups(groups, 0);
+		check_groups(groups, 2);
+	}
+}
+
+/* Rows in an order of their own, beside groups that have none, aligned and not. */
+void test_row_orders(void **)
+{
+	for (weight_fn weight : kinds) {
+		std::vector<struct group> groups;
+
+		for (size_t n = 0; n < COUNT(sizes); n++) {
+			bool shuffled = sizes[n].order == UW_ORDER_TILED;
+			struct group g;
+
+			if (make_group(&g, sizes[n].order, sizes[n].nrows, sizes[n].ncols, weight, shuffled)) {
+				assert_int_equal(g.h_coded.row_order != NULL, shuffled);
+				assert_int_equal(g.p4_coded.row_order != NULL, shuffled);
+				groups.push_back(std::move(g));
+			}
+		}
+		assert_true(groups.size() >= COUNT(sizes) - 4);
 		check_groups(groups, 0);
 		check_groups(groups, 2);
 	}
@@ -669,6 +700,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_sizes_and_distributions, seed),
+		cmocka_unit_test_setup(test_row_orders, seed),
 		cmocka_unit_test_setup(test_many_groups, seed),
 		cmocka_unit_test_setup(test_patches, seed),
 		cmocka_unit_test_setup(test_tables_and_shifts, seed),

@@ -341,6 +341,11 @@ uint32_t uw_load_global_u8(const uint8_t *p)
 	return *p;
 }
 
+uint32_t uw_load_global_u16(const uint16_t *p)
+{
+	return *aligned(p);
+}
+
 uint32_t uw_load_global_u32(const uint32_t *p)
 {
 	return *aligned(p);

@@ -26,6 +26,7 @@ uint32_t uw_block(void);
 uint32_t uw_shared(void);
 
 uint32_t uw_load_global_u8(const uint8_t *p);
+uint32_t uw_load_global_u16(const uint16_t *p);
 uint32_t uw_load_global_u32(const uint32_t *p);
 uint64_t uw_load_global_u64(const uint64_t *p);
 struct uw_vec4 uw_load_global_once(const struct uw_vec4 *p);

@@ -24,6 +24,7 @@ import tempfile
 PROFILES = "distribution", "inference"
 SUMS = "SHA256SUMS"
 SINGLE = "single.safetensors"
+ROWS = "rows.safetensors"
 GEOMETRIC = 124, 123, 122, 121, 120, 119, 118, 117      # each half as frequent as the one before
 
 
@@ -124,6 +125,17 @@ def single():
     return safetensors([("w", "BF16", [2000], bf16(trained(2000, "single"), "single"))])
 
 
+def rows():
+    """One tensor whose rows have scales of their own, so that they are stored in another order. Neither rows nor columns
+    fill their tiles, and there are patches."""
+    scales = noise(158, "scales")
+    data = []
+    for r in range(158):
+        exponents = trained(317, "row %d" % (r % 16), scales[r] % 4 * 2)
+        data.append(bf16(escapes(exponents, 200 + r), "row %d" % (r % 16)))
+    return safetensors([("w", "BF16", [158, 317], b"".join(data))])
+
+
 def write_model(folder):
     for path, (data, executable) in model().items():
         full = os.path.join(folder, path)
@@ -173,6 +185,13 @@ def check_covered(bundle, profile):
     covers("shift", profile == "inference" or max(shifts(bundle, "layers.0.uneven")) >= 2)
 
 
+def check_rows(source, bundle):
+    run("compress", source, "-o", bundle, "-qq")
+    group, = json.loads(run("inspect", "--json", bundle, "w"))["detail"]
+    if group["coding"] != "H" or not group["row_order"] or group["patches"] == 0:
+        sys.exit("rows: the bundle does not cover a row order")
+
+
 def keep(source, profile, path, tmp):
     tar = os.path.join(tmp, "bundle.tar")
     run("compress", source, "-o", tar, "-p", profile, "-qq", "--force")
@@ -194,8 +213,14 @@ def main(out):
         with open(source, "wb") as f:
             f.write(single())
         keep(source, PROFILES[0], os.path.join(out, "single.tar.xz"), tmp)
+        source = os.path.join(tmp, ROWS)
+        with open(source, "wb") as f:
+            f.write(rows())
+        keep(source, PROFILES[0], os.path.join(out, "rows.tar.xz"), tmp)
+        check_rows(source, os.path.join(tmp, "rows"))
     sums = {path: data for path, (data, _) in model().items()}
     sums[SINGLE] = single()
+    sums[ROWS] = rows()
     with open(os.path.join(out, SUMS), "w") as f:
         for path, data in sorted(sums.items()):
             f.write("%s  %s\n" % (hashlib.sha256(data).hexdigest(), path))

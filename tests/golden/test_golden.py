@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "cli"))
 from common import PROFILES, Case, read, read_tree, write
 
 DECODER = os.path.join(HERE, "..", "spec", "unweight_decoder.py")
-SINGLE = "single.safetensors"
+SINGLES = "single", "rows"      # bundles of one file without a folder
 EXECUTABLE = {"bin/run.sh"}
 
 
@@ -51,7 +51,7 @@ class Golden(Case):
         return read_tree(self.path(out))
 
     def test_folders(self):
-        want = {path: digest for path, digest in sums().items() if path != SINGLE}
+        want = {path: digest for path, digest in sums().items() if path not in [name + ".safetensors" for name in SINGLES]}
         for name in PROFILES:
             for i, bundle in enumerate(self.unpack(name)):
                 with self.subTest(bundle=bundle):
@@ -60,13 +60,15 @@ class Golden(Case):
                     self.assert_sums(self.python_decoder(bundle, "%s-python-%d" % (name, i)), want)
 
     def test_single_file(self):
-        want = {SINGLE: sums()[SINGLE]}
-        for i, bundle in enumerate(self.unpack("single")):
-            with self.subTest(bundle=bundle):
-                self.run_tool("verify", bundle)
-                self.restore(bundle, "single-%d" % i)
-                self.assert_sums({SINGLE: (read(self.path("single-%d" % i)), False)}, want)
-                self.assert_sums(self.python_decoder(bundle, "python-%d" % i), want)
+        for name in SINGLES:
+            file = name + ".safetensors"
+            want = {file: sums()[file]}
+            for i, bundle in enumerate(self.unpack(name)):
+                with self.subTest(bundle=bundle):
+                    self.run_tool("verify", bundle)
+                    self.restore(bundle, "%s-%d" % (name, i))
+                    self.assert_sums({file: (read(self.path("%s-%d" % (name, i))), False)}, want)
+                    self.assert_sums(self.python_decoder(bundle, "%s-python-%d" % (name, i)), want)
 
 
 if __name__ == "__main__":

@@ -274,7 +274,10 @@ LENGTHS = (
 class Coded:
     """Encodes a group. A test changes what it wants to before seal()."""
 
-    def __init__(self, data, coding, order, rows=0, columns=0, tables=1, shift=0, lengths=0, missing=0):
+    def __init__(self, data, coding, order, rows=0, columns=0, tables=1, shift=0, lengths=0, missing=0, row_order=()):
+        self.row_order = list(row_order)
+        if row_order:
+            data = b"".join(data[2 * columns * row:2 * columns * (row + 1)] for row in row_order)
         weights = weights_by_position(data, order, rows, columns)
         pairs = [w >> 8 & 0x7F for w in weights if w is not PADDING]
         ranking = sorted(set(pairs), key=lambda pair: (-pairs.count(pair), pair))
@@ -321,9 +324,11 @@ class Coded:
         for palette, lengths in self.tables:
             head += bytes(palette) + bytes(lengths[s] | lengths[s + 1] << 4 for s in range(0, 16, 2))
         for start, first_patch, base, table, shift in self.words:
-            head += pack("<Q", start | first_patch << 22 | base << 42 | table << 53 | shift << 57)
+            head += pack("<Q", start | first_patch << 22 | base << 42 | table << 53 | shift << 57
+                         | (self.row_order != [] and len(head) == 16 * len(self.tables)) << 60)
         for patch in self.patches:
             head += pack("<I", patch)
+        head += pack("<%dH" % len(self.row_order), *self.row_order)
         return self.coding, len(self.tables), len(self.patches), pad(head, 64) + pad(b"".join(self.parts), 64) + self.s
 
 
@@ -447,6 +452,7 @@ def example():
     return safetensors(
         tiled("a", (2, 70, 100), H, tables=2, shift=1),                          # two matrices, ten tiles each
         linear("b", (2500,), H, shift=3, missing=3),                             # three tiles, many patches
+        tiled("r", (70, 100), H, tables=2, row_order=[*range(69, -1, -2), *range(0, 70, 2)]),
         tiled("c", (130, 70), P4, tables=2, missing=1),                          # nine tile rows: row blocks of 4, 4 and 1
         linear("d", (9001,), P4, tables=2, missing=2),
         tensor("e", 13, (5, 8), BYTES, f32, raw(f32)),
@@ -461,7 +467,7 @@ def example():
 def small():
     """Short, for tests that decode it thousands of times"""
     text = pseudo(70)
-    return safetensors(tiled("t", (16, 40), H, missing=3, shift=1), linear("l", (90,), P4, missing=2),
+    return safetensors(tiled("t", (16, 40), H, missing=3, shift=1, row_order=[*range(5, 16), *range(5)]), linear("l", (90,), P4, missing=2),
                        tensor("x", 2, (7, 10), BYTES, text, raw(text)))
 
 
@@ -507,7 +513,7 @@ class ContainerTest(unittest.TestCase):
 
         self.assertEqual(sizes(LINEAR, 0, 0), [])
         self.assertEqual(sizes(LINEAR, 2 * (1 << 22) + 2, (1 << 22) + 1), [(0, 4096), (0, 1)])
-        self.assertEqual(sizes(TILED, 2 * 5000 * 1000, 5000, 1000), [(4096, 4096), (904, 57 * 16)])
+        self.assertEqual(sizes(TILED, 2 * 7000 * 1000, 7000, 1000), [(6144, 384 * 16), (856, 54 * 16)])
         self.assertEqual(sizes(TILED, 2 * 3 * 2 * 70 * 65537, 3, 2, 70, 65537), [(64, 4 * 1025), (6, 1025)] * 6)
 
     def test_every_bit_counts(self):
@@ -618,7 +624,9 @@ class ContainerTest(unittest.TestCase):
             bad("", lambda coded: None, coding)
             bad("pair out of range", put(("tables", 0, 0, 7), 128), coding)
             bad("no such table", put(("words", 1, 3), 1), coding)
-            bad("reserved bits", put(("words", 0, 4), 8), coding)
+            bad("reserved bits", put(("words", 0, 4), 16), coding)
+            bad("reserved bits", put(("words", 1, 4), 8), coding)
+            bad("there can be none", put(("words", 0, 4), 8), coding)
             bad("first patch is not 0", put(("words", 0, 1), 1), coding)
             bad("descend", put(("words", 1, 1), 900), coding)
             bad("descend", put(("words", 0, 1), 900), coding)
@@ -646,6 +654,39 @@ class ContainerTest(unittest.TestCase):
         bad("codes beyond its end|too many bits", put(("words", 0, 2), lambda base: base - 1))
         bad("too many bits|stream does not begin|codes beyond", put(("words", 0, 2), lambda base: base + 1))
         bad("stream beyond the end", put(("words", 1, 2), 2047))
+
+    def test_row_orders(self):
+        def order(rows):
+            return sorted(range(rows), key=lambda row: row * 7919 % 10007)
+
+        def bad(reason, change, rows, columns, coding):
+            data = bf16(rows * columns)
+            coded = Coded(data, coding, TILED, rows, columns, tables=2, missing=1, row_order=order(rows))
+            change(coded.row_order)
+            extents = safetensors(tensor("t", 10, (rows, columns), TILED, data, coded.seal()))
+            if reason:
+                self.assertCorrupt(container(extents), reason)
+            else:
+                self.assertEqual(decode(container(extents)), source_of(extents))
+
+        def put(i, value):
+            return lambda row_order: row_order.__setitem__(i, value)
+
+        for coding in (H, P4):
+            for rows, columns in (1, 50), (15, 64), (77, 70), (130, 130):
+                bad("", lambda row_order: None, rows, columns, coding)
+            bad("no permutation", put(0, 77), 77, 70, coding)
+            bad("no permutation", put(76, 65535), 77, 70, coding)
+            bad("no permutation", lambda row_order: put(5, row_order[6])(row_order), 77, 70, coding)
+            bad("extent: wrong hash", lambda row_order: row_order.reverse(), 77, 70, coding)
+            bad("no permutation|padding of head|size of E|too short", lambda row_order: row_order.pop(), 77, 70, coding)
+            bad("padding of head|size of E|too short|stream", lambda row_order: row_order.append(77), 77, 70, coding)
+        rows = 1 << 16 | 1
+        data = bytes(2 * rows)
+        coded = Coded(data[:2], P4, TILED, 1, 1, row_order=[0])
+        coded.words, coded.row_order = coded.words * -(-rows // 128), [0] * rows
+        many = tensor("t", 10, (rows, 1), TILED, data, coded.seal())
+        self.assertCorrupt(container(safetensors(many)), "there can be none")
 
     def test_lanes(self):
         """One lane with bits too few or too many, or not zero"""

@@ -461,7 +461,7 @@ class Shape:
 def tiled_geometry(extent):
     """Number of matrices, rows and columns of each, rows of a group"""
     rows, columns = extent.dimensions[-2:]
-    return extent.size // (2 * rows * columns), rows, columns, 64 * max(1, (1 << 16) // align(columns, 64))
+    return extent.size // (2 * rows * columns), rows, columns, 64 * max(1, (3 << 15) // align(columns, 64))
 
 
 def group_count(extent):
@@ -493,9 +493,9 @@ def decode_group(stored, group, shape):
             return decompress(stored, shape.size)
         except ZstdError as e:
             raise Corrupt("group: %s" % e) from None
-    weights = decode_weights(stored, group, shape.tiles)
+    weights, order = decode_weights(stored, group, shape)
     if shape.order == TILED:
-        return tiles_to_rows(weights, shape.rows, shape.columns)
+        return tiles_to_rows(weights, order, shape.rows, shape.columns)
     return weights[:shape.size]
 
 
@@ -563,8 +563,8 @@ def row_major_pairs():
 take_row_major = itemgetter(*row_major_pairs())
 
 
-def tiles_to_rows(weights, rows, columns):
-    """Source bytes of a group in tiled order. weights: 2048 bytes a tile, by position."""
+def tiles_to_rows(weights, order, rows, columns):
+    """Source bytes of a group in tiled order. weights: 2048 bytes a tile, by position. Stored row i is row order[i]."""
     pairs = array("I", weights)
     tile_rows, tile_columns = ceil_div(rows, 16), ceil_div(columns, 64)
     stride = 128 * tile_columns                          # bytes of a padded row
@@ -579,7 +579,10 @@ def tiles_to_rows(weights, rows, columns):
                     padded[at:at + 128] = tile[128 * row:128 * row + 128]
                     at += stride
                 t += 1
-    return b"".join(bytes(padded[row * stride:row * stride + 2 * columns]) for row in range(rows))
+    source = [None] * rows
+    for i, row in enumerate(order):
+        source[row] = bytes(padded[i * stride:i * stride + 2 * columns])
+    return b"".join(source)
 
 
 # Codings H and P4 (6)
@@ -618,13 +621,14 @@ class Table:
 class Chunk:
     """(6.2)"""
 
-    def __init__(self, word, coding, tables):
+    def __init__(self, word, coding, tables, first):
         self.stream = 4 * (word & 0x3FFFFF)
         self.first_patch = word >> 22 & 0xFFFFF
         self.base = word >> 42 & 0x7FF
         table = word >> 53 & 15
         self.shift = word >> 57 & 7
-        check(word >> 60 == 0, "chunk: reserved bits")
+        self.row_order = word >> 60 & 1
+        check(word >> 61 == 0 and (first or not self.row_order), "chunk: reserved bits")
         check(table < len(tables), "chunk: no such table")
         self.table = tables[table]
         if coding == P4:
@@ -632,21 +636,36 @@ class Chunk:
         check(self.shift <= 3, "chunk: shift too large")
 
 
-def decode_weights(stored, group, tiles):
-    """The weights of a group of coding H or P4 in position order, two bytes each"""
+def decode_order(data, shape):
+    """(6) The row order of a group"""
+    check(shape.order == TILED and shape.rows <= 1 << 16, "group: row order where there can be none")
+    order = unpack("<%dH" % shape.rows, data)
+    check(sorted(order) == list(range(shape.rows)), "group: row order is no permutation")
+    return order
+
+
+def decode_weights(stored, group, shape):
+    """The weights of a group of coding H or P4 in position order, two bytes each, and the row order"""
+    tiles = shape.tiles
     chunk_count = ceil_div(tiles, 8)
     words_at = 16 * group.tables
     patches_at = words_at + 8 * chunk_count
     patches_end = patches_at + 4 * group.patches
-    e_at = align(patches_end, 64)
-    s_at = len(stored) - 1024 * tiles
     check(group.patches <= 32 * tiles, "group: too many patches")
+    check(patches_end <= len(stored), "group: too short")
+    tables = [Table(stored[at:at + 16], group.coding) for at in range(0, words_at, 16)]
+    chunks = [Chunk(word, group.coding, tables, i == 0)
+              for i, word in enumerate(unpack("<%dQ" % chunk_count, stored[words_at:patches_at]))]
+    order, order_end = range(shape.rows), patches_end
+    if chunks[0].row_order:
+        order_end += 2 * shape.rows
+        check(order_end <= len(stored), "group: too short")
+        order = decode_order(stored[patches_end:order_end], shape)
+    e_at = align(order_end, 64)
+    s_at = len(stored) - 1024 * tiles
     check(e_at <= s_at, "group: too short")
     check((s_at - e_at) % 64 == 0, "group: size of E")
-    check(is_zero(stored[patches_end:e_at]), "group: padding after the patches")
-
-    tables = [Table(stored[at:at + 16], group.coding) for at in range(0, words_at, 16)]
-    chunks = [Chunk(word, group.coding, tables) for word in unpack("<%dQ" % chunk_count, stored[words_at:patches_at])]
+    check(is_zero(stored[order_end:e_at]), "group: padding of head")
     patches = unpack("<%dI" % group.patches, stored[patches_at:patches_end])
     for i, chunk in enumerate(chunks):
         chunk.tiles = min(8, tiles - 8 * i)
@@ -667,7 +686,7 @@ def decode_weights(stored, group, tiles):
     weights = bytearray(2048 * tiles)
     weights[0::2] = low
     weights[1::2] = high
-    return bytes(weights)
+    return bytes(weights), order
 
 
 LAST_BIT_OF_EXPONENT = byte_map(lambda s: s % 2 << 7)

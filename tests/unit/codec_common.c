@@ -72,6 +72,16 @@ uint16_t fibonacci(uint64_t i)
 	return bf16(100 + k);
 }
 
+void shuffle_rows(uint16_t *order, uint64_t nrows)
+{
+	for (uint64_t i = 0; i < nrows; i++) {
+		uint64_t k = rng() % (i + 1);
+
+		order[i] = order[k];
+		order[k] = (uint16_t)i;
+	}
+}
+
 uint16_t random_bits(uint64_t i)
 {
 	return (uint16_t)rng();
@@ -121,7 +131,7 @@ struct stored encode(const struct uw_shape *shape, const struct uw_plan *plan, e
 	return g;
 }
 
-/* Every run of row blocks, into rows that are farther apart; what lies between them is left alone. */
+/* Every run of row blocks, rows as they are stored, farther apart; what lies between them is left alone. */
 static void check_blocks(const struct uw_coded *coded, const uint16_t *weights)
 {
 	size_t ncols = (size_t)coded->shape.ncols, ld = ncols + 3;
@@ -136,7 +146,8 @@ static void check_blocks(const struct uw_coded *coded, const uint16_t *weights)
 			assert_int_equal(uw_coded_decode_blocks(&ops, coded, first, n, UW_STORE_CACHED, rows, ld, NULL),
 					 UW_OK);
 			for (uint64_t r = 64 * first; n != 0 && r < end; r++) {
-				assert_same(rows + (r - 64 * first) * ld, weights + r * ncols, ncols * sizeof(*rows));
+				assert_same(rows + (r - 64 * first) * ld, weights + uw_coded_row(coded, r) * ncols,
+					    ncols * sizeof(*rows));
 				assert_int_equal(rows[(r - 64 * first) * ld + ncols], 0xA5A5);
 			}
 		}
@@ -164,20 +175,20 @@ static void check_exponents(const struct uw_coded *coded, const uint16_t *weight
 	uw_tile_walk_start(&walk, &coded->shape);
 	for (uint64_t t = 0; t < coded->shape.ntiles; t++) {
 		struct uw_tile tile = uw_tile_walk_next(&walk);
-		const uint16_t *from = weights + uw_tile_first(&coded->shape, &tile);
 		uint16_t whole[UW_TILE_WEIGHTS];
 
 		ops.merge[coded->shape.order](whole, UW_TILE_COLS, coded->s + t * UW_TILE_WEIGHTS,
 					      all + t * UW_TILE_WEIGHTS, UW_STORE_CACHED);
 		for (uint32_t r = 0; r < tile.nrows; r++)
-			assert_same(whole + r * UW_TILE_COLS, from + r * coded->shape.ncols,
+			assert_same(whole + r * UW_TILE_COLS,
+				    weights + uw_coded_row(coded, tile.row + r) * coded->shape.ncols + tile.col,
 				    tile.ncols * sizeof(*whole));
 	}
 	free(all);
 	free(single);
 }
 
-void check_decoded(const struct stored *g, const uint16_t *weights)
+struct uw_coded check_decoded_whole(const struct stored *g, const uint16_t *weights)
 {
 	size_t nbytes = (size_t)g->shape.nweights * sizeof(*weights);
 	uint16_t *back = need(nbytes);
@@ -190,13 +201,21 @@ void check_decoded(const struct stored *g, const uint16_t *weights)
 		assert_int_equal(uw_coded_decode(&ops, &coded, store, back, NULL), UW_OK);
 		assert_same(back, weights, nbytes);
 	}
+	free(back);
+	return coded;
+}
+
+void check_decoded(const struct stored *g, const uint16_t *weights)
+{
+	struct uw_coded coded = check_decoded_whole(g, weights);
+	uint16_t none;
+
 	if (g->shape.order == UW_ORDER_TILED)
 		check_blocks(&coded, weights);
 	else
-		assert_int_equal(uw_coded_decode_blocks(&ops, &coded, 0, 1, UW_STORE_CACHED, back,
+		assert_int_equal(uw_coded_decode_blocks(&ops, &coded, 0, 1, UW_STORE_CACHED, &none,
 							(size_t)g->shape.ncols, NULL), UW_ERR_ARG);
 	check_exponents(&coded, weights);
-	free(back);
 }
 
 const struct group_size sizes[NSIZES] = {

@@ -41,6 +41,8 @@ uint16_t gaussian(uint64_t i);
 uint16_t fibonacci(uint64_t i);
 uint16_t random_bits(uint64_t i);
 void fill(uint16_t *weights, uint64_t n, uint16_t (*weight)(uint64_t i));
+/* A random order of rows. */
+void shuffle_rows(uint16_t *order, uint64_t nrows);
 
 struct stored {
 	struct uw_shape shape;
@@ -56,6 +58,8 @@ void *need_scratch(const struct uw_shape *shape);
 /* Encodes twice, over different old contents: every byte is written, and the same way. */
 struct stored encode(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding,
 		     const void *scratch);
+/* The group opens and decodes to the weights; also block by block, and its exponents. */
+struct uw_coded check_decoded_whole(const struct stored *g, const uint16_t *weights);
 void check_decoded(const struct stored *g, const uint16_t *weights);
 
 struct group_size {

@@ -118,12 +118,10 @@ static void check_counts(const struct uw_shape *shape, const uint16_t *weights, 
 	assert_same(plan->counts, counts, sizeof(counts));
 }
 
-/* Plans, encodes, decodes and transcodes. False: the group has too many escapes. */
-static bool round_trip(const struct uw_shape *shape, const uint16_t *weights, struct uw_plan *plan)
+/* Encodes, decodes and transcodes what has been planned with this status. False: the group has too many escapes. */
+static bool check_plan(const struct uw_shape *shape, const uint16_t *weights, enum uw_status status, void *scratch,
+		       const struct uw_plan *plan)
 {
-	void *scratch = need_scratch(shape);
-	enum uw_status status = uw_codec_plan(&ops, shape, weights, UW_CODING_H, scratch, plan);
-
 	check_counts(shape, weights, plan);
 	if (status == UW_OK) {
 		struct stored h = encode(shape, plan, UW_CODING_H, scratch);
@@ -137,8 +135,17 @@ static bool round_trip(const struct uw_shape *shape, const uint16_t *weights, st
 	} else {
 		assert_int_equal(status, UW_ERR_UNSUPPORTED);
 	}
-	free(scratch);
 	return status == UW_OK;
+}
+
+static bool round_trip(const struct uw_shape *shape, const uint16_t *weights, struct uw_plan *plan)
+{
+	void *scratch = need_scratch(shape);
+	enum uw_status status = uw_codec_plan(&ops, shape, weights, UW_CODING_H, scratch, plan);
+	bool coded = check_plan(shape, weights, status, scratch, plan);
+
+	free(scratch);
+	return coded;
 }
 
 static void test_sizes_and_distributions(void **state)
@@ -156,6 +163,155 @@ static void test_sizes_and_distributions(void **state)
 			else if (kinds[k].weight == random_bits)
 				assert_true(shape.nweights < 1000);
 		}
+		free(weights);
+	}
+}
+
+/* Any order of rows, in any shape that has rows. */
+static void test_forced_row_orders(void **state)
+{
+	static const unsigned some_kinds[] = { 0, 1, 7, 10, 13 };
+	static struct uw_plan plan;
+
+	for (unsigned n = 0; n < NSIZES; n++) {
+		struct uw_shape shape = shape_of(sizes[n].order, sizes[n].nrows, sizes[n].ncols);
+		uint16_t *weights = need((size_t)shape.nweights * sizeof(*weights));
+		uint16_t *order = need((size_t)shape.nrows * sizeof(*order));
+		void *scratch = need_scratch(&shape);
+
+		for (unsigned k = 0; k < COUNT(some_kinds); k++) {
+			const uint16_t *rows = shape.order == UW_ORDER_TILED ? order : NULL;
+			enum uw_status status;
+
+			fill(weights, shape.nweights, kinds[some_kinds[k]].weight);
+			shuffle_rows(order, shape.nrows);
+			status = uw_codec_plan_rows(&ops, &shape, weights, k % 2 ? UW_CODING_P4 : UW_CODING_H, rows,
+						    scratch, &plan);
+			assert_int_equal(plan.row_order, rows != NULL);
+			assert_true(check_plan(&shape, weights, status, scratch, &plan));
+		}
+		if (shape.order == UW_ORDER_LINEAR)
+			assert_int_equal(uw_codec_plan_rows(&ops, &shape, weights, UW_CODING_H, order, scratch, &plan),
+					 UW_ERR_ARG);
+		free(weights);
+		free(order);
+		free(scratch);
+	}
+}
+
+/* 65,536 rows have a number of 16 bits, more do not. */
+static void test_most_rows(void **state)
+{
+	static struct uw_plan plan;
+
+	for (uint64_t nrows = UW_MAX_ORDERED_ROWS; nrows <= UW_MAX_ORDERED_ROWS + 1; nrows++) {
+		struct uw_shape shape = shape_of(UW_ORDER_TILED, nrows, 1);
+		uint16_t *weights = need((size_t)nrows * sizeof(*weights)), *order = need((size_t)nrows * sizeof(*order));
+		void *scratch = need_scratch(&shape);
+		enum uw_status status;
+
+		fill(weights, nrows, gaussian);
+		shuffle_rows(order, nrows);
+		status = uw_codec_plan_rows(&ops, &shape, weights, UW_CODING_H, order, scratch, &plan);
+		if (nrows > UW_MAX_ORDERED_ROWS) {
+			assert_int_equal(status, UW_ERR_ARG);
+		} else {
+			struct stored h;
+
+			assert_int_equal(status, UW_OK);
+			h = encode(&shape, &plan, UW_CODING_H, scratch);
+			check_decoded_whole(&h, weights);
+			free(h.bytes);
+		}
+		free(weights);
+		free(order);
+		free(scratch);
+	}
+}
+
+/* Gaussian rows with a scale of 2^(octave of the row). */
+static void fill_rows(uint16_t *weights, const struct uw_shape *shape, unsigned (*octave)(uint64_t row))
+{
+	for (uint64_t r = 0; r < shape->nrows; r++) {
+		for (uint64_t c = 0; c < shape->ncols; c++)
+			weights[r * shape->ncols + c] = (uint16_t)(gaussian(c) + (octave(r) << 7));
+	}
+}
+
+static unsigned no_octave(uint64_t row)
+{
+	return 0;
+}
+
+static unsigned octave_of_block(uint64_t row)
+{
+	return (unsigned)(row / 64 % 4);
+}
+
+static unsigned octave_of_row(uint64_t row)
+{
+	return (unsigned)(row * 2654435761u >> 16 & 3);
+}
+
+static uint64_t planned_nbytes(const struct uw_shape *shape, const uint16_t *weights, enum uw_coding coding, bool order)
+{
+	static struct uw_plan plan;
+	void *scratch = need_scratch(shape);
+	uint64_t nbytes;
+
+	assert_int_equal(uw_codec_plan(&ops, shape, weights, coding, scratch, &plan), UW_OK);
+	assert_int_equal(plan.row_order, order);
+	assert_true(check_plan(shape, weights, UW_OK, scratch, &plan));
+	nbytes = uw_codec_encoded_nbytes(shape, &plan, coding);
+	free(scratch);
+	return nbytes;
+}
+
+/* Rows are put in order where their scales differ from row to row, and it saves what it should; nowhere else. */
+static void test_choice_of_row_order(void **state)
+{
+	static const struct group_size shapes[] = {
+		{ UW_ORDER_TILED, 256, 1024 }, { UW_ORDER_TILED, 250, 1000 }, { UW_ORDER_TILED, 1000, 300 },
+	};
+	static struct uw_plan plan;
+
+	for (unsigned n = 0; n < COUNT(shapes); n++) {
+		struct uw_shape shape = shape_of(UW_ORDER_TILED, shapes[n].nrows, shapes[n].ncols);
+		uint16_t *weights = need((size_t)shape.nweights * sizeof(*weights));
+		void *scratch = need_scratch(&shape);
+		uint64_t ordered, plain;
+
+		fill_rows(weights, &shape, no_octave);
+		(void)planned_nbytes(&shape, weights, UW_CODING_H, false);
+		fill_rows(weights, &shape, octave_of_block);
+		(void)planned_nbytes(&shape, weights, UW_CODING_H, false);
+		fill_rows(weights, &shape, octave_of_row);
+		(void)planned_nbytes(&shape, weights, UW_CODING_P4, false);
+		ordered = planned_nbytes(&shape, weights, UW_CODING_H, true);
+		assert_int_equal(uw_codec_plan_rows(&ops, &shape, weights, UW_CODING_H, NULL, scratch, &plan), UW_OK);
+		plain = uw_codec_encoded_nbytes(&shape, &plan, UW_CODING_H);
+		assert_true(8 * (plain - ordered) * 10 > 3 * shape.nweights); /* 0.3 bits a weight */
+		free(weights);
+		free(scratch);
+	}
+}
+
+/* Too few rows or columns, or none to tell apart: never an order. */
+static void test_no_row_order(void **state)
+{
+	static const struct group_size shapes[] = {
+		{ UW_ORDER_TILED, 64, 1024 }, { UW_ORDER_TILED, 256, 255 }, { UW_ORDER_LINEAR, 256, 1024 },
+	};
+
+	for (unsigned n = 0; n < COUNT(shapes); n++) {
+		struct uw_shape rows = shape_of(UW_ORDER_TILED, shapes[n].nrows, shapes[n].ncols);
+		struct uw_shape shape = shape_of(shapes[n].order, shapes[n].nrows, shapes[n].ncols);
+		uint16_t *weights = need((size_t)shape.nweights * sizeof(*weights));
+
+		fill_rows(weights, &rows, octave_of_row);
+		(void)planned_nbytes(&shape, weights, UW_CODING_H, false);
+		memset(weights, 0, (size_t)shape.nweights * sizeof(*weights));
+		(void)planned_nbytes(&shape, weights, UW_CODING_H, false);
 		free(weights);
 	}
 }
@@ -379,6 +535,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_sizes_and_distributions, seed),
+		cmocka_unit_test_setup(test_forced_row_orders, seed),
+		cmocka_unit_test_setup(test_most_rows, seed),
+		cmocka_unit_test_setup(test_choice_of_row_order, seed),
+		cmocka_unit_test_setup(test_no_row_order, seed),
 		cmocka_unit_test_setup(test_shapes_outside_the_contract, seed),
 		cmocka_unit_test_setup(test_every_pattern_alone, seed),
 		cmocka_unit_test_setup(test_every_pattern_as_escape, seed),

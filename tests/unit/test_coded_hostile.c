@@ -2,15 +2,18 @@
 /* Stored groups that are wrong: refused, or decoded to something without an access outside. */
 #include "codec_common.h"
 
-enum { WRONG_H_LINEAR, WRONG_P4_LINEAR, WRONG_H_TILED, WRONG_P4_TILED, NWRONG };
+enum { WRONG_H_LINEAR, WRONG_P4_LINEAR, WRONG_H_TILED, WRONG_P4_TILED, WRONG_H_ROWS, WRONG_P4_ROWS, NWRONG };
+
+/* Those of coding H. */
+static const unsigned wrong_h[] = { WRONG_H_LINEAR, WRONG_H_TILED, WRONG_H_ROWS };
 
 /* Three chunks, the last one with a table of its own; patches in each; partial tiles at the end. */
-static void make_group(enum uw_order order, struct stored *h, struct stored *p4)
+static void make_group(enum uw_order order, bool row_order, struct stored *h, struct stored *p4)
 {
 	static struct uw_plan plan;
 	struct uw_shape shape = order == UW_ORDER_LINEAR ? shape_of(order, 1, 2 * UW_CHUNK_WEIGHTS + 1100) :
 							   shape_of(order, 60, 257);
-	uint16_t *weights = need((size_t)shape.nweights * sizeof(*weights));
+	uint16_t *weights = need((size_t)shape.nweights * sizeof(*weights)), rows[60];
 	void *scratch = need_scratch(&shape);
 
 	for (uint32_t i = 0; i < shape.nweights; i++) {
@@ -20,7 +23,9 @@ static void make_group(enum uw_order order, struct stored *h, struct stored *p4)
 		if (i % 1291 == 700 || i % (31 * 257) == 6 * 257 - 1)
 			weights[i] = bf16(240);
 	}
-	assert_int_equal(uw_codec_plan(&ops, &shape, weights, UW_CODING_H, scratch, &plan), UW_OK);
+	shuffle_rows(rows, 60);
+	assert_int_equal(uw_codec_plan_rows(&ops, &shape, weights, UW_CODING_H, row_order ? rows : NULL, scratch, &plan),
+			 UW_OK);
 	assert_int_equal(plan.ntables, 2);
 	assert_int_equal(uw_chunk_word_unpack(plan.chunk_words[0]).table, 0);
 	assert_int_equal(uw_chunk_word_unpack(plan.chunk_words[1]).table, 0);
@@ -37,10 +42,14 @@ static void make_group(enum uw_order order, struct stored *h, struct stored *p4)
 static int make_groups(void **state)
 {
 	static struct stored groups[NWRONG];
+	uint64_t same;
 
 	rng_state = 1;
-	make_group(UW_ORDER_LINEAR, &groups[WRONG_H_LINEAR], &groups[WRONG_P4_LINEAR]);
-	make_group(UW_ORDER_TILED, &groups[WRONG_H_TILED], &groups[WRONG_P4_TILED]);
+	make_group(UW_ORDER_LINEAR, false, &groups[WRONG_H_LINEAR], &groups[WRONG_P4_LINEAR]);
+	same = rng_state;
+	make_group(UW_ORDER_TILED, false, &groups[WRONG_H_TILED], &groups[WRONG_P4_TILED]);
+	rng_state = same;
+	make_group(UW_ORDER_TILED, true, &groups[WRONG_H_ROWS], &groups[WRONG_P4_ROWS]);
 	*state = groups;
 	return 0;
 }
@@ -66,7 +75,7 @@ static void set_word(struct stored *g, uint64_t c, struct uw_chunk_word word)
 
 static size_t head_nbytes(const struct stored *g)
 {
-	return (size_t)uw_head_nbytes(&g->shape, g->ntables, g->npatches);
+	return (size_t)uw_head_nbytes(&g->shape, g->ntables, g->npatches, word_of(g, 0).row_order);
 }
 
 /* Where the stream of chunk c begins; behind the last one, where E ends. */
@@ -244,7 +253,7 @@ static void test_noise_in_the_lanes(void **state)
 	const struct stored *groups = *state;
 
 	for (unsigned round = 0; round < 100; round++) {
-		const struct stored *g = &groups[round % 2 ? WRONG_H_LINEAR : WRONG_H_TILED];
+		const struct stored *g = &groups[wrong_h[round % COUNT(wrong_h)]];
 		struct stored copy = grown(g, 0, 0);
 
 		for (uint64_t c = 0; c < g->shape.nchunks; c++) {
@@ -264,9 +273,11 @@ static void test_gaps_between_streams(void **state)
 {
 	const struct stored *groups = *state;
 
-	for (unsigned n = WRONG_H_LINEAR; n <= WRONG_H_TILED; n += WRONG_H_TILED - WRONG_H_LINEAR) {
-		for (uint64_t c = 1; c <= groups[n].shape.nchunks; c++) {
-			struct stored copy = grown(&groups[n], stream_off(&groups[n], c), 64);
+	for (unsigned i = 0; i < COUNT(wrong_h); i++) {
+		const struct stored *g = &groups[wrong_h[i]];
+
+		for (uint64_t c = 1; c <= g->shape.nchunks; c++) {
+			struct stored copy = grown(g, stream_off(g, c), 64);
 
 			for (uint64_t next = c; next < copy.shape.nchunks; next++) {
 				struct uw_chunk_word word = word_of(&copy, next);
@@ -306,11 +317,13 @@ static void test_streams_beyond_the_group(void **state)
 {
 	const struct stored *groups = *state;
 
-	for (unsigned n = WRONG_H_LINEAR; n <= WRONG_H_TILED; n += WRONG_H_TILED - WRONG_H_LINEAR) {
-		for (uint64_t c = 0; c < groups[n].shape.nchunks; c++) {
+	for (unsigned i = 0; i < COUNT(wrong_h); i++) {
+		const struct stored *g = &groups[wrong_h[i]];
+
+		for (uint64_t c = 0; c < g->shape.nchunks; c++) {
 			for (uint32_t shift = 0; shift <= UW_MAX_SHIFT; shift++) {
 				for (uint32_t base = 1023; base <= 2047; base += 128)
-					check_long_lanes(&groups[n], c, base, shift);
+					check_long_lanes(g, c, base, shift);
 			}
 		}
 	}
@@ -321,6 +334,7 @@ static void check_rules(const struct stored *g)
 {
 	size_t w0 = 2 * UW_TABLE_NBYTES, w1 = w0 + 8, w2 = w1 + 8;
 	size_t p0 = w2 + 8, p1 = p0 + 4, last = p0 + 4 * (size_t)(g->npatches - 1);
+	size_t padding = last + 4 + (word_of(g, 0).row_order ? 2 * 60 : 0);
 	bool h = g->coding == UW_CODING_H;
 	struct uw_chunk_word word1 = word_of(g, 1);
 	uint64_t patch0 = uw_load_le32(g->bytes + p0), patch1 = uw_load_le32(g->bytes + p1);
@@ -338,7 +352,8 @@ static void check_rules(const struct stored *g)
 		{ 8, 0x01, UW_ERR_TABLE },
 		{ UW_TABLE_NBYTES + 15, 0x80, UW_ERR_TABLE },
 		/* reserved bits */
-		{ w0 + 7, 0x10, UW_ERR_LAYOUT },
+		{ w0 + 7, 0x20, UW_ERR_LAYOUT },
+		{ w1 + 7, 0x10, UW_ERR_LAYOUT },
 		{ w1 + 7, 0x80, UW_ERR_LAYOUT },
 		/* shift 4; P4: no shift, no base */
 		{ w0 + 7, 0x08, UW_ERR_LAYOUT },
@@ -365,12 +380,12 @@ static void check_rules(const struct stored *g)
 		{ p1, (patch0 ^ patch1) & 0x1FFF0000, UW_ERR_PATCH },
 		{ last, (place ^ limit) << 16, UW_ERR_PATCH },
 		/* padding of head and of E; P4 has none in E */
-		{ last + 4, 1, UW_ERR_LAYOUT },
+		{ padding, 1, UW_ERR_LAYOUT },
 		{ head_nbytes(g) - 1, 0x80, UW_ERR_LAYOUT },
 		{ stream_off(g, g->shape.nchunks) - 1, 0x80, h ? UW_ERR_BITS : UW_OK },
 	};
 
-	assert_true(last + 4 < head_nbytes(g));
+	assert_true(padding < head_nbytes(g));
 	for (unsigned n = 0; n < COUNT(rules); n++) {
 		enum uw_status status = try_flipped(g, rules[n].off, rules[n].flip);
 
@@ -388,6 +403,38 @@ static void test_each_rule_of_the_head(void **state)
 		check_rules(&groups[n]);
 }
 
+/* A row twice, one that does not exist, an order that ends early or that stands where there can be none. */
+static void test_wrong_row_orders(void **state)
+{
+	const struct stored *groups = *state;
+
+	for (unsigned n = 0; n < NWRONG; n++) {
+		const struct stored *g = &groups[n];
+		size_t at = g->ntables * UW_TABLE_NBYTES + 8 * (size_t)g->shape.nchunks + 4 * (size_t)g->npatches;
+		size_t word0 = g->ntables * UW_TABLE_NBYTES;
+		struct stored cut = *g;
+
+		assert_int_not_equal(try_flipped(g, word0 + 7, 0x10), UW_OK);
+		if (n < WRONG_H_ROWS)
+			continue;
+		assert_int_equal(uw_head_nbytes(&g->shape, g->ntables, g->npatches, true), head_nbytes(g));
+		for (unsigned i = 0; i < 60; i++) {
+			uint64_t row = uw_load_le16(g->bytes + at + 2 * i);
+			uint64_t next = uw_load_le16(g->bytes + at + 2 * ((i + 1) % 60));
+
+			assert_int_equal(try_flipped(g, at + 2 * i, row ^ next), UW_ERR_LAYOUT);
+			assert_int_equal(try_flipped(g, at + 2 * i, row ^ 60), UW_ERR_LAYOUT);
+			assert_int_equal(try_flipped(g, at + 2 * i, row ^ 0xFFFF), UW_ERR_LAYOUT);
+			assert_int_equal(try_flipped(g, at + 2 * i, 0x8000), UW_ERR_LAYOUT);
+		}
+		for (cut.nbytes = 0; cut.nbytes < at + 200; cut.nbytes++)
+			assert_int_equal(try_size(g, cut.nbytes), UW_ERR_LAYOUT);
+		for (cut = *g, cut.shape = shape_of(UW_ORDER_TILED, 61, 257); cut.shape.nrows < 65;
+		     cut.shape = shape_of(UW_ORDER_TILED, cut.shape.nrows + 1, 257))
+			assert_int_not_equal(try_group(&cut), UW_OK);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -399,6 +446,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_gaps_between_streams, make_groups, free_groups),
 		cmocka_unit_test_setup_teardown(test_streams_beyond_the_group, make_groups, free_groups),
 		cmocka_unit_test_setup_teardown(test_each_rule_of_the_head, make_groups, free_groups),
+		cmocka_unit_test_setup_teardown(test_wrong_row_orders, make_groups, free_groups),
 	};
 
 	return cmocka_run_group_tests_name("coded_hostile", tests, use_level, NULL);

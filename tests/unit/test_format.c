@@ -148,7 +148,7 @@ static void check_slices(const struct uw_extent *e)
 	uint64_t ngroups, off = 0;
 	uint64_t nrows = e->order == TILED ? e->dims[e->ndims - 2] : 0;
 	uint64_t ncols = e->order == TILED ? e->dims[e->ndims - 1] : 0;
-	uint64_t nblocks = e->order == TILED ? 65536 / ((ncols + 63) / 64 * 64) : 0;
+	uint64_t nblocks = e->order == TILED ? 3 * 32768 / ((ncols + 63) / 64 * 64) : 0;
 	uint64_t full = 64 * (nblocks > 0 ? nblocks : 1);
 
 	assert_int_equal(uw_extent_ngroups(e->src_nbytes, e->order, e->dims, e->ndims, &ngroups), UW_OK);

@@ -26,6 +26,8 @@ void uw_p4_decode_tiled_avx2(uint16_t *weights, size_t ld, const uint8_t *s, con
 			     enum uw_store store);
 void uw_p4_decode_linear_avx2(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *nib,
 			      const uint8_t *pairs, enum uw_store store);
+void uw_get_rows_avx2(const uint16_t *const rows[UW_TILE_ROWS], uint16_t *tile);
+void uw_put_rows_avx2(uint16_t *const rows[UW_TILE_ROWS], const uint16_t *tile, enum uw_store store);
 void uw_fence_avx2(void);
 
 /* ---- AVX-512 F, BW, VL, DQ, VBMI, VBMI2, BITALG, GFNI ---- */
@@ -48,6 +50,8 @@ void uw_p4_decode_tiled_avx512(uint16_t *weights, size_t ld, const uint8_t *s, c
 			       const uint8_t *pairs, enum uw_store store);
 void uw_p4_decode_linear_avx512(uint16_t *weights, size_t ld, const uint8_t *s, const uint8_t *nib,
 				const uint8_t *pairs, enum uw_store store);
+void uw_get_rows_avx512(const uint16_t *const rows[UW_TILE_ROWS], uint16_t *tile);
+void uw_put_rows_avx512(uint16_t *const rows[UW_TILE_ROWS], const uint16_t *tile, enum uw_store store);
 
 /* ---- y = W x (unweight/linear_ops.h): AVX2 with FMA; AVX-512 as above with BF16; the same with AMX ---- */
 

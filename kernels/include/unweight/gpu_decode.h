@@ -46,7 +46,8 @@ struct uw_gpu_group {
 	uint32_t npatches;
 	uint32_t stream_room;      /* H: bytes of the longest chunk stream that can be good */
 	uint32_t coding;           /* enum uw_coding */
-	uint32_t reserved[2];
+	uint32_t rows_off;         /* of the row order; 0: rows are stored as they come */
+	uint32_t reserved;
 };
 
 #define UW_GPU_ERR_BITS 1u  /* a bit stream is corrupt: UW_ERR_BITS */

@@ -32,6 +32,7 @@ extern "C" {
 #define UW_MAX_CODE_LEN 7u
 #define UW_MAX_TABLES 16u
 #define UW_MAX_TILE_PATCHES 32u /* escapes a group may have, per tile */
+#define UW_MAX_ORDERED_ROWS 65536u /* a group with a row order has no more */
 #define UW_MAX_GROUP_WEIGHTS (UINT64_C(1) << 23)
 
 struct uw_cpu_ops;
@@ -87,6 +88,7 @@ struct uw_plan {
 	uint64_t counts[256];   /* exponents of the group; valid even if the plan fails with UW_ERR_UNSUPPORTED */
 	uint64_t nescapes;      /* weights coded by a patch: outside their palette, or without a code */
 	uint64_t stream_nbytes; /* all H streams, before the padding of E */
+	bool row_order;         /* rows are stored in another order, which the scratch memory holds */
 	uint32_t ntables;
 	struct uw_table tables[UW_MAX_TABLES];
 	uint64_t chunk_words[UW_MAX_GROUP_WEIGHTS / UW_CHUNK_WEIGHTS]; /* as stored by coding H */
@@ -97,11 +99,17 @@ size_t uw_codec_scratch_nbytes(const struct uw_shape *shape);
 
 /* Chooses tables for the group at `weights` (shape->nweights words, row-major). Fills *plan and the scratch memory.
  * For coding H the whole is as small as it gets, rare symbols being patched to shorten the others; for P4 there are
- * as few patches as possible, since serving code meets each of them in its inner loop. Either plan can be encoded in
- * both codings. UW_ERR_UNSUPPORTED: too many escapes, the group has to be stored RAW. */
+ * as few patches as possible, since serving code meets each of them in its inner loop, and rows stay as they come.
+ * Either plan can be encoded in both codings. UW_ERR_UNSUPPORTED: too many escapes, the group has to be stored RAW. */
 UW_MUST_CHECK enum uw_status uw_codec_plan(const struct uw_cpu_ops *ops, const struct uw_shape *shape,
 					   const uint16_t *weights, enum uw_coding coding, void *scratch,
 					   struct uw_plan *plan);
+
+/* The same with rows stored in a given order: stored row i is row row_order[i], a permutation of the shape->nrows rows.
+ * NULL: as they come. UW_ERR_ARG: not in tiled order, or more than UW_MAX_ORDERED_ROWS rows. */
+UW_MUST_CHECK enum uw_status uw_codec_plan_rows(const struct uw_cpu_ops *ops, const struct uw_shape *shape,
+						const uint16_t *weights, enum uw_coding coding,
+						const uint16_t *row_order, void *scratch, struct uw_plan *plan);
 
 /* Exact stored size under `plan`; coding is H or P4. */
 uint64_t uw_codec_encoded_nbytes(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding);
@@ -130,10 +138,20 @@ struct uw_coded {
 	const uint8_t *head;        /* tables, chunk words, patches */
 	const uint8_t *chunk_words; /* shape.nchunks x u64 */
 	const uint8_t *patches;     /* npatches x u32 */
+	const uint8_t *row_order;   /* shape.nrows x u16, see uw_coded_row; NULL: rows are stored as they come */
 	const uint8_t *e;           /* E region: bit streams or nibble plane */
 	uint64_t e_nbytes;
 	const uint8_t *s;           /* S plane, shape.ntiles x 1024 */
 };
+
+/* The row of the group that stored row i is. Tiles, row blocks and patches count stored rows; i < shape.nrows, and so is
+ * the result. */
+static inline uint64_t uw_coded_row(const struct uw_coded *coded, uint64_t i)
+{
+	const uint8_t *at = coded->row_order;
+
+	return at != NULL ? at[2 * i] | (uint64_t)at[2 * i + 1] << 8 : i;
+}
 
 /* Validates the head of a stored group. `err->file_off` is relative to `stored`. */
 UW_MUST_CHECK enum uw_status uw_coded_open(const struct uw_shape *shape, enum uw_coding coding, uint32_t ntables,
@@ -145,9 +163,9 @@ UW_MUST_CHECK enum uw_status uw_coded_open(const struct uw_shape *shape, enum uw
 UW_MUST_CHECK enum uw_status uw_coded_decode(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
 					     enum uw_store store, uint16_t *weights, struct uw_error *err);
 
-/* Row blocks (of 64 rows) first .. first + nblocks of a group in tiled order: their rows to weights, ld >= ncols
- * weights from row to row. UW_ERR_ARG: order, blocks or ld; UW_ERR_BITS as above. Row block b has the rows from 64 b
- * on. */
+/* Row blocks (of 64 rows) first .. first + nblocks of a group in tiled order: their rows to weights, as they are stored,
+ * ld >= ncols weights from row to row. UW_ERR_ARG: order, blocks or ld; UW_ERR_BITS as above. Row block b has the stored
+ * rows from 64 b on; which ones of the group these are, uw_coded_row says. */
 UW_MUST_CHECK enum uw_status uw_coded_decode_blocks(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
 						    uint64_t first, uint64_t nblocks, enum uw_store store,
 						    uint16_t *weights, size_t ld, struct uw_error *err);

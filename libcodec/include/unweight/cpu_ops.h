@@ -82,6 +82,11 @@ typedef void (*uw_p4_exponents_fn)(const uint8_t nib[UW_TILE_WEIGHTS / 2], const
 typedef void (*uw_p4_decode_fn)(uint16_t *weights, size_t ld, const uint8_t s[UW_TILE_WEIGHTS],
 				const uint8_t nib[UW_TILE_WEIGHTS / 2], const uint8_t pairs[UW_PAIRS],
 				enum uw_store store);
+/* Rows of 64 weights that lie anywhere to one tile, one after the other; it is aligned to 64. */
+typedef void (*uw_get_rows_fn)(const uint16_t *const rows[UW_TILE_ROWS], uint16_t tile[UW_TILE_WEIGHTS]);
+/* The inverse. */
+typedef void (*uw_put_rows_fn)(uint16_t *const rows[UW_TILE_ROWS], const uint16_t tile[UW_TILE_WEIGHTS],
+			       enum uw_store store);
 /* Makes streaming stores visible to other threads. */
 typedef void (*uw_fence_fn)(void);
 
@@ -96,6 +101,8 @@ struct uw_cpu_ops {
 	uw_p4_pack_fn p4_pack;
 	uw_p4_exponents_fn p4_exponents;
 	uw_p4_decode_fn p4_decode[3];
+	uw_get_rows_fn get_rows;
+	uw_put_rows_fn put_rows;
 	uw_fence_fn fence;            /* call once after the last streaming store */
 };
 

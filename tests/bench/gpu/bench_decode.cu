@@ -148,7 +148,7 @@ static struct group make_group(enum uw_order order, uint64_t nrows, uint64_t nco
 /* A matrix as a container has it: groups of 64 B rows (SPEC.md section 3). */
 static std::vector<struct group> make_matrix(uint64_t nrows, uint64_t ncols)
 {
-	uint64_t padded = (ncols + 63) / 64 * 64, rows = 64 * std::max<uint64_t>(1, 65536 / padded);
+	uint64_t padded = (ncols + 63) / 64 * 64, rows = 64 * std::max<uint64_t>(1, 98304 / padded);
 	std::vector<struct group> groups((nrows + rows - 1) / rows);
 	std::vector<std::thread> threads;
 	std::atomic<size_t> next(0);
