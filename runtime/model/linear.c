@@ -65,6 +65,11 @@ static uint64_t count_pieces(const struct uw_linear *linear)
 	return n;
 }
 
+static bool has_row_order(const struct uw_matrix_group *group)
+{
+	return group->coding != UW_CODING_RAW && group->coded.row_order != NULL;
+}
+
 static struct uw_piece piece_of(const struct uw_part *part, const struct uw_matrix_group *group)
 {
 	uint64_t begin = part->row_begin > group->first_row ? part->row_begin - group->first_row : 0;
@@ -75,6 +80,10 @@ static struct uw_piece piece_of(const struct uw_part *part, const struct uw_matr
 	};
 
 	end = end < group->nrows ? end : group->nrows;
+	if (has_row_order(group)) { /* the rows may be in any block */
+		piece.first = 0;
+		end = group->nrows;
+	}
 	piece.nblocks = (end + UW_ROW_BLOCK - 1) / UW_ROW_BLOCK - piece.first;
 	return piece;
 }

@@ -237,9 +237,11 @@ static const struct uw_part *part_of(const struct run *run, const struct segment
 	return part;
 }
 
-/* Scatters the rows of one block, `rows`[n][r], to where they belong in y. */
+/* Scatters the rows of one block, `rows`[n][r], to where they belong in y. `order`: whose row order they have, or
+ * NULL. */
 static void store_block(const struct run *run, const struct segment *s, const struct uw_part *part, size_t y,
-			const struct uw_matrix_group *group, uint64_t block, const float *rows)
+			const struct uw_matrix_group *group, const struct uw_coded *order, uint64_t block,
+			const float *rows)
 {
 	const struct uw_linear_args *args = run->args;
 	uint64_t first = block * UW_ROW_BLOCK, left = group->nrows - first;
@@ -249,7 +251,7 @@ static void store_block(const struct run *run, const struct segment *s, const st
 		size_t at = (size_t)(s->first_row + n) * args->ldy[y];
 
 		for (uint32_t r = 0; r < nrows; r++) {
-			uint64_t row = group->first_row + first + r;
+			uint64_t row = group->first_row + (order != NULL ? uw_coded_row(order, first + r) : first + r);
 			float v = rows[n * UW_ROW_BLOCK + r];
 
 			if (row < part->row_begin || row >= part->row_end)
@@ -269,6 +271,7 @@ static enum uw_status multiply(const struct run *run, const struct segment *s, u
 	const struct uw_piece *piece = &run->linear->pieces[piece_index];
 	const struct uw_matrix_group *group = piece->prepared.group;
 	const struct uw_pipeline_ops *pipeline = &uw_pipelines[piece->pipeline[uw_bucket_of(s->dims.batch)]];
+	bool ordered = pipeline->stored_order && group->coded.row_order != NULL;
 	size_t y;
 	const struct uw_part *part = part_of(run, s, piece_index, &y);
 	uint64_t row = group->first_row + first * UW_ROW_BLOCK, end = row + nblocks * UW_ROW_BLOCK;
@@ -286,7 +289,7 @@ static enum uw_status multiply(const struct run *run, const struct segment *s, u
 	enum uw_status status = UW_OK;
 
 	end = end < group->first_row + group->nrows ? end : group->first_row + group->nrows;
-	if (run->args->y_dtype == UW_DTYPE_F32 && row >= part->row_begin && end <= part->row_end) {
+	if (run->args->y_dtype == UW_DTYPE_F32 && !ordered && row >= part->row_begin && end <= part->row_end) {
 		float *to = (float *)run->args->y[y] + (size_t)s->first_row * run->args->ldy[y];
 
 		return pipeline->gemm(&task, to + (row - part->row_begin), run->args->ldy[y], err);
@@ -295,7 +298,7 @@ static enum uw_status multiply(const struct run *run, const struct segment *s, u
 	for (; status == UW_OK && task.first < first + nblocks; task.first++) {
 		status = pipeline->gemm(&task, place->rows, UW_ROW_BLOCK, err);
 		if (status == UW_OK)
-			store_block(run, s, part, y, group, task.first, place->rows);
+			store_block(run, s, part, y, group, ordered ? &group->coded : NULL, task.first, place->rows);
 	}
 	return status;
 }

@@ -206,11 +206,13 @@ static uint64_t palette_nbytes(const struct uw_prepared *prepared)
 
 const struct uw_pipeline_ops uw_pipelines[UW_NPIPELINES] = {
 	[UW_PIPELINE_AUTO] = { .name = "auto" },
-	[UW_PIPELINE_RAW] = { "raw", raw_fits, raw_prepare, no_scratch, raw_gemm, group_nbytes },
-	[UW_PIPELINE_DECODE] = { "decode", is_coded, NULL, decode_scratch_nbytes, decode_gemm, stored_nbytes },
-	[UW_PIPELINE_EXPONENT] = { "exponent", is_coded, NULL, exponent_scratch_nbytes, exponent_gemm, stored_nbytes },
-	[UW_PIPELINE_TRANSCODE] = { "transcode", is_h, transcode_prepare, no_scratch, palette_gemm, palette_nbytes },
-	[UW_PIPELINE_PALETTE] = { "palette", is_p4, NULL, no_scratch, palette_gemm, palette_nbytes },
+	[UW_PIPELINE_RAW] = { "raw", false, raw_fits, raw_prepare, no_scratch, raw_gemm, group_nbytes },
+	[UW_PIPELINE_DECODE] = { "decode", true, is_coded, NULL, decode_scratch_nbytes, decode_gemm, stored_nbytes },
+	[UW_PIPELINE_EXPONENT] = { "exponent", true, is_coded, NULL, exponent_scratch_nbytes, exponent_gemm,
+				   stored_nbytes },
+	[UW_PIPELINE_TRANSCODE] = { "transcode", true, is_h, transcode_prepare, no_scratch, palette_gemm,
+				    palette_nbytes },
+	[UW_PIPELINE_PALETTE] = { "palette", true, is_p4, NULL, no_scratch, palette_gemm, palette_nbytes },
 };
 
 const char *uw_pipeline_name(enum uw_pipeline pipeline)

@@ -44,11 +44,12 @@ struct uw_task {
 
 struct uw_pipeline_ops {
 	const char *name;
+	bool stored_order; /* it gives rows as they are stored (uw_coded_row), not as they come in the group */
 	bool (*fits)(const struct uw_matrix_group *group);
 	/* NULL: nothing to prepare. Each makes its own members of *prepared. */
 	enum uw_status (*prepare)(const struct uw_cpu_ops *ops, struct uw_prepared *prepared, struct uw_error *err);
 	size_t (*scratch_nbytes)(const struct uw_prepared *prepared);
-	/* y[n * ld + r]: row r of the first row block on, as stored; FP32. */
+	/* y[n * ld + r]: row r of the first row block on; FP32. */
 	enum uw_status (*gemm)(const struct uw_task *task, float *y, size_t ld, struct uw_error *err);
 	/* Bytes of weights that multiplying by the whole group reads. */
 	uint64_t (*read_nbytes)(const struct uw_prepared *prepared);

@@ -162,25 +162,42 @@ static bool is_little_endian(void)
 	return *(const uint8_t *)&one == 1;
 }
 
+/* Rows of block b, decoded to read->piece as they are stored. */
+static void take_rows(const struct read *read, const struct uw_slice *slice, const struct uw_coded *coded, uint64_t b)
+{
+	uint64_t row_nbytes = slice->ncols * sizeof(uint16_t), first = b * UW_BLOCK_ROWS;
+
+	for (uint64_t r = 0; r < UW_BLOCK_ROWS && first + r < slice->nrows; r++)
+		take(read, read->piece + r * row_nbytes, slice->src_off + uw_coded_row(coded, first + r) * row_nbytes,
+		     row_nbytes);
+}
+
+static bool wants_rows(const struct read *read, const struct uw_slice *slice, const struct uw_coded *coded, uint64_t b)
+{
+	uint64_t row_nbytes = slice->ncols * sizeof(uint16_t), first = b * UW_BLOCK_ROWS;
+
+	for (uint64_t r = 0; r < UW_BLOCK_ROWS && first + r < slice->nrows; r++) {
+		if (wants(read, slice->src_off + uw_coded_row(coded, first + r) * row_nbytes, row_nbytes))
+			return true;
+	}
+	return false;
+}
+
 static enum uw_status take_blocks(struct read *read, const struct uw_stored_group *group, struct uw_error *err)
 {
 	const struct uw_slice *slice = &group->slice;
-	uint64_t row_nbytes = slice->ncols * sizeof(uint16_t), block_nbytes = UW_BLOCK_ROWS * row_nbytes;
 	struct uw_coded coded;
 	enum uw_status status = uw_stored_group_coded(group, &coded, err);
 
 	if (status == UW_OK)
-		status = need_piece(read, block_nbytes, err);
+		status = need_piece(read, UW_BLOCK_ROWS * slice->ncols * sizeof(uint16_t), err);
 	for (uint64_t b = 0; status == UW_OK && b * UW_BLOCK_ROWS < slice->nrows; b++) {
-		uint64_t left = slice->nrows - b * UW_BLOCK_ROWS, off = slice->src_off + b * block_nbytes;
-		uint64_t n = (left < UW_BLOCK_ROWS ? left : UW_BLOCK_ROWS) * row_nbytes;
-
-		if (!wants(read, off, n))
+		if (!wants_rows(read, slice, &coded, b))
 			continue;
 		status = uw_coded_decode_blocks(uw_model_cpu_ops(read->model), &coded, b, 1, UW_STORE_CACHED,
 						(uint16_t *)(void *)read->piece, (size_t)slice->ncols, err);
 		if (status == UW_OK)
-			take(read, read->piece, off, n);
+			take_rows(read, slice, &coded, b);
 	}
 	return status;
 }

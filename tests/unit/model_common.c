@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model_common.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "safetensors.h"
@@ -63,8 +64,25 @@ static uint16_t weight(enum fill fill)
 	return rng() % 500 == 0 ? (uint16_t)(rng() & 0xBFFF) : bf16_of(0.02f * gaussian());
 }
 
+/* Each row has one of many scales. */
+static void fill_scaled(const struct want *want, uint8_t *to, size_t n)
+{
+	size_t ncols = (size_t)want->dims[want->ndims - 1];
+	float scale = 1;
+
+	for (size_t i = 0; i < n / 2; i++) {
+		if (i % ncols == 0)
+			scale = ldexpf(0.02f, (int)(rng() % 12));
+		uw_store_le16(to + 2 * i, bf16_of(scale * gaussian()));
+	}
+}
+
 static void fill_tensor(const struct want *want, uint8_t *to, size_t n)
 {
+	if (want->fill == FILL_SCALED) {
+		fill_scaled(want, to, n);
+		return;
+	}
 	for (size_t i = 0; i + 1 < n + 1; i += 2) {
 		uint16_t w = weight(want->fill);
 

@@ -21,6 +21,7 @@ enum fill {
 	FILL_GAUSSIAN,  /* with a few wild exponents: coded, patches */
 	FILL_RANDOM,    /* stored as it is */
 	FILL_CONSTANT,  /* zstd where the profile allows it */
+	FILL_SCALED,    /* rows of scales of their own: the encoder gives them an order */
 };
 
 struct want {

@@ -16,12 +16,13 @@ static const struct want wants[] = {
 	{ "tall", "BF16", 2, 2, { 1100, 192 }, FILL_GAUSSIAN },
 	{ "ragged", "BF16", 2, 2, { 70, 100 }, FILL_GAUSSIAN }, /* linear order */
 	{ "random", "BF16", 2, 2, { 128, 192 }, FILL_RANDOM },  /* stored as it is */
+	{ "scaled", "BF16", 2, 2, { 400, 576 }, FILL_SCALED }, /* with a row order */
 	{ "experts", "BF16", 2, 3, { 5, 512, 192 }, FILL_GAUSSIAN },
 	{ "constant", "BF16", 2, 2, { 64, 192 }, FILL_CONSTANT },
 	{ "vector", "BF16", 2, 1, { 64 }, FILL_GAUSSIAN },
 	{ "floats", "F32", 4, 2, { 64, 64 }, FILL_GAUSSIAN },
 };
-enum { WIDE, TALL, RAGGED, RANDOM, EXPERTS };
+enum { WIDE, TALL, RAGGED, RANDOM, SCALED, EXPERTS };
 
 static struct source source;
 static struct packed packed[2];
@@ -173,7 +174,7 @@ static void expect_true_values(size_t tensor, uint64_t expert, const struct prod
 }
 
 static const uint64_t batches[] = { 1, 2, 3, 4, 8, 15, 17, 33, 64, 100 };
-static const char *const names[] = { "wide", "tall", "ragged", "random" };
+static const char *const names[] = { "wide", "tall", "ragged", "random", "scaled" };
 
 static void pipelines_give_the_same_bits(void **state)
 {
@@ -275,16 +276,16 @@ static void expect_rows(const struct product *cut, const struct product *whole, 
 				    (end - first) * sizeof(float));
 }
 
-static void rows_can_be_cut_anywhere(void **state)
+static void check_row_cuts(size_t tensor, const uint64_t *at, unsigned nat)
 {
-	static const uint64_t at[] = { 0, 1, 63, 64, 65, 130, 199, 200 };
-	struct uw_linear_part part = part_of(0, "wide");
+	uint64_t ncols = wants[tensor].dims[1];
+	struct uw_linear_part part = part_of(0, wants[tensor].name);
 	struct uw_linear *whole = create(0, &part, 1, NULL);
-	float *x = make_x(5, 1216);
+	float *x = make_x(5, ncols);
 	struct product want = run(whole, 1, 1, x, 5);
 
-	for (unsigned i = 0; i < COUNT(at); i++) {
-		for (unsigned j = i + 1; j < COUNT(at); j++) {
+	for (unsigned i = 0; i < nat; i++) {
+		for (unsigned j = i + 1; j < nat; j++) {
 			for (unsigned p = 0; p < UW_NPIPELINES; p++) {
 				struct uw_linear_options options = { .pipeline = (enum uw_pipeline)p };
 				struct uw_linear *cut;
@@ -304,6 +305,12 @@ static void rows_can_be_cut_anywhere(void **state)
 	free_product(&want);
 	uw_linear_free(&whole);
 	free(x);
+}
+
+static void rows_can_be_cut_anywhere(void **state)
+{
+	check_row_cuts(WIDE, (uint64_t[]){ 0, 1, 63, 64, 65, 130, 199, 200 }, 8);
+	check_row_cuts(SCALED, (uint64_t[]){ 0, 1, 64, 200, 399, 400 }, 6);
 }
 
 /* Tensor parallelism over columns: partial sums of n cuts add up, up to rounding; all pipelines agree on each. */

@@ -11,6 +11,7 @@ static const struct want wants[] = {
 	{ "model.layers.0.input_layernorm.weight", "BF16", 2, 1, { 333 }, FILL_GAUSSIAN },
 	{ "model.layers.1.mlp.experts.7.w2.weight", "BF16", 2, 2, { 1, 64 }, FILL_GAUSSIAN },
 	{ "halves", "F32", 4, 3, { 2, 3, 5 }, FILL_GAUSSIAN },
+	{ "scaled", "BF16", 2, 2, { 400, 576 }, FILL_SCALED },
 	{ "scalar", "I64", 8, 0, { 0 }, FILL_GAUSSIAN },
 	{ "nothing", "BF16", 2, 2, { 0, 7 }, FILL_GAUSSIAN },
 };
@@ -33,6 +34,32 @@ static int setup(void **state)
 		fixture.models[p] = open_packed(&fixture.packed[p], NULL);
 	}
 	return 0;
+}
+
+static void scaled_rows_have_an_order(void **state)
+{
+	struct uw_memory memory = { fixture.packed[0].bytes };
+	struct uw_cpu_ops ops;
+	struct uw_container container;
+	const struct uw_extent *extent;
+	const struct uw_group *group;
+	struct uw_slice slice;
+	struct uw_shape shape;
+	struct uw_coded coded;
+	struct uw_blob blob;
+
+	uw_cpu_ops_init_c(&ops);
+	uw_blob_of_memory(&memory, fixture.packed[0].nbytes, &blob);
+	assert_int_equal(uw_container_open(&blob, &ops, &container, NULL), UW_OK);
+	extent = uw_index_find(container.index, "scaled", 6);
+	group = &container.index->groups[extent->first_group];
+	uw_extent_slice(extent, 0, &slice);
+	assert_int_equal(uw_shape_tiled(slice.nrows, slice.ncols, &shape), UW_OK);
+	assert_int_equal(uw_coded_open(&shape, UW_CODING_H, group->ntables, group->npatches,
+				       fixture.packed[0].bytes + group->off, (size_t)group->nbytes, &coded, NULL),
+			 UW_OK);
+	assert_non_null(coded.row_order); /* or the slices of it would prove nothing */
+	uw_container_close(&container);
 }
 
 static int teardown(void **state)
@@ -322,6 +349,7 @@ static void roles(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(scaled_rows_have_an_order),
 		cmocka_unit_test(every_cut_gives_what_the_source_has),
 		cmocka_unit_test(whole_tensors),
 		cmocka_unit_test(bad_slices_are_refused),
