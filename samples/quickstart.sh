@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The main job on a real model: install what is missing, build, scan, compress to both profiles, verify,
-# restore, compare, and show the sizes.
+# restore, compare, show the sizes; and for the sample model, text generated from the compressed weights.
 #
 #   samples/quickstart.sh [MODEL]      MODEL: any model folder; default: the sample model
 set -eu
@@ -49,5 +49,13 @@ for profile in distribution inference; do
 	bytes=$(coded "$work/$profile")
 	awk -v n=$profile -v b="$bytes" -v s="$source_bytes" 'BEGIN { printf "%-14s %12d %9.4f\n", n, b, b / s }'
 done
+if [ -z "${1:-}" ]; then
+	for profile in distribution inference; do
+		step "text from the $profile bundle, its weights compressed"
+		"$build/samples/generate" "$work/$profile" "ROMEO:
+" | tee "$work/text-$profile"
+	done
+	cmp "$work/text-distribution" "$work/text-inference"
+fi
 echo
 echo "The bundles are in $work, the report for people is $work/scan.html"

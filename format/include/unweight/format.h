@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "unweight/dtype.h"
+#include "unweight/pread.h"
 #include "unweight/status.h"
 
 #ifdef __cplusplus
@@ -26,40 +28,6 @@ enum uw_extent_kind {
 	UW_EXTENT_HEADER = 1,
 	UW_EXTENT_TENSOR = 2,
 };
-
-enum uw_dtype {
-	UW_DTYPE_NONE = 0,
-	UW_DTYPE_BOOL = 1,
-	UW_DTYPE_U8 = 2,
-	UW_DTYPE_I8 = 3,
-	UW_DTYPE_F8_E5M2 = 4,
-	UW_DTYPE_F8_E4M3 = 5,
-	UW_DTYPE_F8_E4M3FNUZ = 6,
-	UW_DTYPE_I16 = 7,
-	UW_DTYPE_U16 = 8,
-	UW_DTYPE_F16 = 9,
-	UW_DTYPE_BF16 = 10,
-	UW_DTYPE_I32 = 11,
-	UW_DTYPE_U32 = 12,
-	UW_DTYPE_F32 = 13,
-	UW_DTYPE_F64 = 14,
-	UW_DTYPE_C64 = 15,
-	UW_DTYPE_I64 = 16,
-	UW_DTYPE_U64 = 17,
-	UW_DTYPE_F4 = 18,
-	UW_DTYPE_F6_E2M3 = 19,
-	UW_DTYPE_F6_E3M2 = 20,
-	UW_DTYPE_F8_E8M0 = 21,
-	UW_DTYPE_F8_E5M2FNUZ = 22,
-	UW_DTYPE_OTHER = 255,
-};
-
-/* Name as safetensors spells it ("OTHER" for UW_DTYPE_OTHER, "NONE", or NULL if `dtype` is no value of the table). */
-const char *uw_dtype_name(uint8_t dtype);
-/* Bits per element; 0 for NONE, OTHER and unknown values. */
-uint32_t uw_dtype_nbits(uint8_t dtype);
-/* Code of a safetensors dtype string of `n` bytes; UW_DTYPE_OTHER if the table has no such name. */
-uint8_t uw_dtype_code(const char *name, size_t n);
 
 /* An extent as the caller describes it and as the reader gives it back. */
 struct uw_extent {
@@ -127,8 +95,8 @@ struct uw_writer;
  *
  *   uw_writer_open(&w, write, ctx, src_nbytes, err)
  *   for each extent: for each group: uw_writer_group(w, stored, &group, err)   // off is set here
- *                    uw_writer_extent(w, &extent, err)                         // takes the groups since the last extent
- *   uw_writer_finish(w, &total, err);  uw_writer_free(w)
+ *                    uw_writer_extent(w, &extent, err)                         // takes the groups since the last
+ * extent uw_writer_finish(w, &total, err);  uw_writer_free(w)
  */
 UW_MUST_CHECK enum uw_status uw_writer_open(struct uw_writer **w, uw_write_fn write, void *ctx, uint64_t src_nbytes,
 					    struct uw_error *err);
@@ -148,9 +116,6 @@ UW_MUST_CHECK enum uw_status uw_writer_finish(struct uw_writer *w, struct uw_con
 void uw_writer_free(struct uw_writer *w); /* NULL is fine */
 
 /* ---- reader ------------------------------------------------------------------------------- */
-
-/* Reads exactly nbytes at off. */
-typedef enum uw_status (*uw_pread_fn)(void *ctx, void *dst, size_t nbytes, uint64_t off, struct uw_error *err);
 
 /* A validated index. Immutable after open, safe from many threads; owns all memory it points to. */
 struct uw_index {

@@ -15,6 +15,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 
 #if defined(__GNUC__)
 #define UW_MUST_CHECK __attribute__((warn_unused_result))
@@ -82,6 +85,9 @@ enum uw_status uw_fail(struct uw_error *err, enum uw_status status, uint64_t fil
  * UW_ERR_NOT_FOUND or UW_ERR_EXISTS and keeps it. */
 enum uw_status uw_fail_errno(struct uw_error *err, int os_errno, const char *fmt, ...) UW_PRINTF(3, 4);
 
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

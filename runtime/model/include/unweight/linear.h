@@ -29,6 +29,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 
 /* ---- threads ------------------------------------------------------------------------------- */
 
@@ -144,6 +147,9 @@ UW_MUST_CHECK enum uw_status uw_linear_run_experts(const struct uw_linear *linea
 						   const struct uw_linear_args *args, const uint64_t *first,
 						   struct uw_error *err);
 
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

@@ -18,6 +18,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 
 struct uw_tuning_entry {
 	uint8_t coding;         /* enum uw_coding: 2 H, 3 P4 */
@@ -50,6 +53,9 @@ UW_MUST_CHECK enum uw_status uw_tuning_parse(const char *text, size_t nbytes, st
 UW_MUST_CHECK enum uw_status uw_tuning_print(const struct uw_tuning *tuning, char **text, size_t *nbytes,
 					     struct uw_error *err);
 
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

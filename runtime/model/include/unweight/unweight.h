@@ -29,11 +29,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "unweight/format.h"
+#include "unweight/dtype.h"
+#include "unweight/pread.h"
 #include "unweight/status.h"
 
 #ifdef __cplusplus
 extern "C" {
+#endif
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
 #endif
 
 /* ---- tensors ------------------------------------------------------------------------------- */
@@ -219,6 +223,9 @@ UW_MUST_CHECK enum uw_status uw_model_file_nbytes(const struct uw_model *model, 
 UW_MUST_CHECK enum uw_status uw_model_file_read(const struct uw_model *model, const char *path, void *dst, size_t room,
 						struct uw_error *err);
 
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif
