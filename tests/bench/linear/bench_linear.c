@@ -176,7 +176,7 @@ static void run_batch(const struct settings *set, struct team *team, struct benc
 			r.v[i--] = r.v[--r.nvariants];
 		}
 	}
-	if (getenv("SHOWPACK")) for (unsigned i = 0; i < r.nvariants; i++) fprintf(stderr, "%s pack %.3f ms\n", r.v[i].name, r.v[i].pack_s*1e3);
+
 	check(c, &r);
 	start = stopwatch_clock(CLOCK_MONOTONIC);
 	for (unsigned round = 0; round < MAX_ROUNDS; round++) {
