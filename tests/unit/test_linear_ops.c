@@ -66,7 +66,8 @@ static struct activations make_x(struct uw_linear_dims dims, enum uw_linear_type
 	size_t nx = (size_t)(dims.col_end - dims.col_begin), ld = nx + rng() % 3;
 	size_t unit = type == UW_LINEAR_F32 ? sizeof(float) : sizeof(uint16_t);
 	size_t n = ((size_t)dims.batch - 1) * ld + nx;
-	struct activations a = { dims, type, ld, guarded(n * unit, unit, 0xFF), need(dims.batch * nx * sizeof(double)) };
+	struct activations a = { dims, type, ld, guarded(n * unit, unit, 0xFF),
+				 need(dims.batch * nx * sizeof(double)) };
 
 	for (size_t b = 0; b < dims.batch; b++) {
 		for (size_t c = 0; c < nx; c++) {
@@ -341,7 +342,7 @@ static uint16_t patched(uint64_t i)
 	if (patched_tile != UINT64_MAX && tile != patched_tile)
 		return gaussian(i);
 	if (in_tile < patched_per_tile / 2 || in_tile >= UW_TILE_WEIGHTS - (patched_per_tile + 1) / 2)
-		return bf16(in_tile % 40 < 20 ? 60 + in_tile % 20 : 130 + in_tile % 20); /* forty exponents, each rare */
+		return bf16((in_tile % 40 < 20 ? 60 : 130) + in_tile % 20); /* forty exponents, each rare */
 	return gaussian(i);
 }
 
@@ -413,8 +414,8 @@ static void test_choice(void **state)
 /* FP32 is rounded to the nearest BF16, ties to even, and NaNs stay NaNs: products with 1 show it. */
 static void rounding_of(const struct uw_linear_kernel *kernel)
 {
-	static const uint32_t in[] = { 0x3F808000, 0x3F818000, 0x3F807FFF, 0x3F808001, 0xBF80FFFF, 0x7F7FFFFF, 0x7F800001,
-				       0xFFFFFFFF, 0x7F800000, 0x80000000 };
+	static const uint32_t in[] = { 0x3F808000, 0x3F818000, 0x3F807FFF, 0x3F808001, 0xBF80FFFF, 0x7F7FFFFF,
+				       0x7F800001, 0xFFFFFFFF, 0x7F800000, 0x80000000 };
 	static const uint32_t out[] = { 0x3F800000, 0x3F820000, 0x3F800000, 0x3F810000, 0xBF810000, 0x7F800000,
 					0x7FC00000, 0x7FC00000, 0x7F800000, 0x00000000 };
 	uint16_t one = 0x3F80;

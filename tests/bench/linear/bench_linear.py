@@ -73,11 +73,11 @@ def main():
     lines = [line for line in lines if not line.startswith("shape,")]
     rows = list(csv.DictReader(lines, FIELDS))
     text = ["# y = W x from DRAM", "",
-            f"{cpu()}. Made by `tests/bench/linear/bench_linear.py`. FP32 out, BF16 in; Gaussian weights, sigma of a row "
-            "log-normal about 0.02, 12.01 bits a weight; 512 MB of BF16 and as many coded weights are cycled through.",
+            f"{cpu()}. Made by `tests/bench/linear/bench_linear.py`. FP32 out, BF16 in; Gaussian weights, sigma of "
+            "a row log-normal about 0.02, 12.01 bits a weight; 512 MB of BF16 and as many coded weights are cycled through.",
             "x: time of the fastest baseline (raw twin, natural order, oneDNN) by that of the variant, median over "
-            "undisturbed rounds. GB/s are those of the BF16 weights. Packing x is included. E8: exponents lie in memory "
-            "as bytes, which only saves work, not traffic. \"natural\" is our AMX GEMM on row-major weights.", ""]
+            "undisturbed rounds. GB/s are those of the BF16 weights. Packing x is included. E8: exponents lie "
+            "in memory as bytes, which only saves work, not traffic. \"natural\" is our AMX GEMM on row-major weights.", ""]
     for threads in sorted({r["threads"] for r in rows}):
         for shape in SHAPES:
             some = [r for r in rows if r["threads"] == threads and r["shape"] == shape]
