@@ -67,17 +67,17 @@ run()
 "$top/.ci/deps" test || { echo "0 passed, 1 failed"; exit 1; }
 
 if build gcc -Dbuildtype=debugoptimized; then # with all CUDA code if nvcc is there
-	for level in avx512 avx2 c; do
+	for level in amx avx2 c; do
 		run gcc $level --no-suite memory
 	done
-	run gcc avx512 --suite memory
+	run gcc amx --suite memory
 fi
 if CC=clang CXX=clang++ build clang -Dbuildtype=release -Dcuda=disabled; then
-	run clang avx512 --no-suite memory
+	run clang amx --no-suite memory
 fi
 export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 if build sanitizers -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dcuda=disabled; then
-	run sanitizers avx512 --no-suite memory
+	run sanitizers amx --no-suite memory
 fi
 unset ASAN_OPTIONS UBSAN_OPTIONS
 

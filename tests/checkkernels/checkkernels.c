@@ -22,7 +22,7 @@
 #define EXIT_SKIPPED 77
 
 static const struct ck_op *const families[] = { ck_split_merge, ck_symbols, ck_huffman, ck_p4, ck_pipeline };
-static const char *const levels[] = { "c", "sse42", "avx2", "avx512" };
+static const char *const levels[] = { "c", "sse42", "avx2", "avx512", "avx512bf16", "amx" };
 
 /* How an op under test gets out of a fault or a failure. */
 static sigjmp_buf escape;
@@ -287,8 +287,9 @@ static unsigned walk(struct ck *ck, struct settings *s)
 
 static int usage(FILE *f, int code)
 {
-	fputs("usage: checkkernels [--seed N | --seed A..B] [--op PATTERN] [--level c|sse42|avx2|avx512] [--list]\n"
+	fputs("usage: checkkernels [--seed N | --seed A..B] [--op PATTERN] [--level LEVEL] [--list]\n"
 	      "                    [--bench]\n"
+	      "Levels: c, sse42, avx2, avx512, avx512bf16, amx.\n"
 	      "Checks what each CPU level has of its own against portable C, bit for bit, or measures it.\n", f);
 	return code;
 }

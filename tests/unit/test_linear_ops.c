@@ -66,7 +66,8 @@ static struct activations make_x(struct uw_linear_dims dims, enum uw_linear_type
 	size_t nx = (size_t)(dims.col_end - dims.col_begin), ld = nx + rng() % 3;
 	size_t unit = type == UW_LINEAR_F32 ? sizeof(float) : sizeof(uint16_t);
 	size_t n = ((size_t)dims.batch - 1) * ld + nx;
-	struct activations a = { dims, type, ld, guarded(n * unit, unit, 0xFF), need(dims.batch * nx * sizeof(double)) };
+	struct activations a = { dims, type, ld, guarded(n * unit, unit, 0xFF),
+				 need(dims.batch * nx * sizeof(double)) };
 
 	for (size_t b = 0; b < dims.batch; b++) {
 		for (size_t c = 0; c < nx; c++) {
@@ -176,6 +177,8 @@ static uint16_t *weights_of(uint64_t nrows, uint64_t ncols, uint16_t (*weight)(u
 	return weights;
 }
 
+static uint32_t fewest_patches; /* that a group has to have, if a test is about them */
+
 static void check_shape(const struct uw_linear_kernel *kernel, uint64_t nrows, uint64_t ncols,
 			uint16_t (*weight)(uint64_t i), struct uw_linear_dims dims)
 {
@@ -183,6 +186,7 @@ static void check_shape(const struct uw_linear_kernel *kernel, uint64_t nrows, u
 	struct linear_group g;
 
 	linear_group_make(weights, nrows, ncols, rng() % 2, &g);
+	assert_true(g.coded.npatches >= fewest_patches);
 	check_forms(kernel, &g, dims, rng() % 2 ? UW_LINEAR_F32 : UW_LINEAR_BF16);
 	free(weights);
 	guarded_free();
@@ -232,6 +236,201 @@ static void columns_of(const struct uw_linear_kernel *kernel)
 	}
 }
 
+/* More row blocks than share x, batches in several parts, and more columns than a panel. */
+static void large_of(const struct uw_linear_kernel *kernel)
+{
+	static const struct uw_linear_dims dims[] = {
+		{ 530, 3, 257 }, { 257, 0, 600 }, { 66, 0, 1100 }, { 40, 64, 1100 }, { 3, 0, 1100 },
+	};
+
+	for (unsigned i = 0; i < COUNT(dims); i++)
+		check_shape(kernel, i == 0 ? 70 : 400, dims[i].col_end, outliers, dims[i]);
+}
+
+/* Row blocks one by one or two by two are the same bits as all at once. */
+static void rows_of(const struct uw_linear_kernel *kernel)
+{
+	const uint64_t nrows = 290, ncols = 200; /* an odd number of tile columns is not a multiple of a chunk */
+	uint16_t *weights = weights_of(nrows, ncols, outliers);
+	struct linear_group g;
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct uw_linear_dims dims = { (const uint64_t[]){ 1, 5, 20, 70 }[i], 0, ncols };
+
+		for (enum form form = FORM_RAW; form < NFORMS; form++) {
+			struct activations a;
+			void *packed;
+			uint32_t *all;
+
+			linear_group_make(weights, nrows, ncols, true, &g);
+			a = make_x(dims, UW_LINEAR_F32);
+			packed = pack(kernel, &a);
+			all = product(kernel, &g, form, &a, packed, 0, 5, nrows);
+			for (uint64_t b = 0; b < 5; b += 2) {
+				uint64_t n = b == 4 ? 1 : 2, rows = b == 4 ? nrows - 256 : 128;
+				uint32_t *y = product(kernel, &g, form, &a, packed, b, n, rows);
+
+				for (size_t k = 0; k < dims.batch; k++)
+					assert_same(y + k * rows, all + k * nrows + b * UW_ROW_BLOCK, rows * 4);
+			}
+			free(a.rounded);
+			guarded_free();
+		}
+	}
+	free(weights);
+}
+
+/* A row of x gives the same bits alone, and wherever it stands in whatever batch. */
+static void invariance_of(const struct uw_linear_kernel *kernel)
+{
+	const uint64_t nrows = 100, ncols = 300;
+	uint16_t *weights = weights_of(nrows, ncols, outliers);
+	struct uw_linear_dims dims = { 129, 5, 299 };
+
+	for (unsigned i = 0; i < COUNT(batches); i++) {
+		uint64_t at = rng() % (129 - batches[i] + 1);
+		struct linear_group g;
+		struct activations a, part;
+		uint32_t *all, *some;
+
+		linear_group_make(weights, nrows, ncols, true, &g);
+		a = make_x(dims, UW_LINEAR_BF16);
+		all = product(kernel, &g, FORM_P4, &a, pack(kernel, &a), 0, 2, nrows);
+		part = a;
+		part.dims.batch = batches[i];
+		part.x = (uint16_t *)a.x + at * a.ld;
+		some = product(kernel, &g, FORM_P4, &part, pack(kernel, &part), 0, 2, nrows);
+		assert_same(some, all + at * nrows, batches[i] * nrows * 4);
+		free(a.rounded);
+		guarded_free();
+	}
+	free(weights);
+}
+
+/* Numbers at the edges: every kind of them, each kind by itself, and none. */
+static uint32_t kinds;
+
+static uint16_t special(uint64_t i)
+{
+	static const uint16_t values[] = { 0x7F80, 0xFF80, 0x7FC0, 0xFF81, 0x0000, 0x8000, 0x0001, 0x807F, 0x0080 };
+	uint32_t kind = rng() % COUNT(values);
+
+	return rng() % 40 == 0 && (kinds >> kind & 1) != 0 ? values[kind] : gaussian(i);
+}
+
+static void special_of(const struct uw_linear_kernel *kernel)
+{
+	for (unsigned i = 0; i < 12; i++) {
+		for (unsigned b = 0; b < COUNT(batches); b += 3) {
+			struct uw_linear_dims dims = { batches[b], i % 3 * 7, 250 - i % 2 * 13 };
+
+			kinds = i < 9 ? 1u << i : i == 9 ? UINT32_MAX : 0x1F0;
+			check_shape(kernel, 80, 250, special, dims);
+		}
+	}
+}
+
+/* Patches where they hurt: all in one tile, at both ends of it, none in the others. */
+static uint64_t patched_per_tile, patched_cols, patched_tile;
+
+static uint16_t patched(uint64_t i)
+{
+	uint64_t row = i / patched_cols, col = i % patched_cols;
+	uint64_t tile = row / UW_TILE_ROWS * ((patched_cols + 63) / 64) + col / UW_TILE_COLS;
+	uint64_t in_tile = row % UW_TILE_ROWS * UW_TILE_COLS + col % UW_TILE_COLS;
+
+	if (patched_tile != UINT64_MAX && tile != patched_tile)
+		return gaussian(i);
+	if (in_tile < patched_per_tile / 2 || in_tile >= UW_TILE_WEIGHTS - (patched_per_tile + 1) / 2)
+		return bf16((in_tile % 40 < 20 ? 60 : 130) + in_tile % 20); /* forty exponents, each rare */
+	return gaussian(i);
+}
+
+static void patches_of(const struct uw_linear_kernel *kernel)
+{
+	static const struct {
+		uint64_t per_tile, tile;
+	} cases[] = { { 1, UINT64_MAX }, { 20, UINT64_MAX }, { 32, 5 }, { 33, 8 }, { 200, 3 }, { 500, 0 } };
+
+	for (unsigned i = 0; i < COUNT(cases); i++) {
+		for (unsigned b = 0; b < COUNT(batches); b += 4) {
+			struct uw_linear_dims dims = { batches[b], 0, 320 };
+
+			patched_per_tile = cases[i].per_tile;
+			patched_tile = cases[i].tile;
+			patched_cols = 320;
+			fewest_patches = (uint32_t)patched_per_tile / 2;
+			check_shape(kernel, 128, 320, patched, dims);
+		}
+	}
+	fewest_patches = 0;
+}
+
+/* Would a wrong bit be seen? Each bit of a weight changes the result, in each form. */
+static void control_of(const struct uw_linear_kernel *kernel)
+{
+	uint16_t *weights = weights_of(64, 128, gaussian);
+	struct uw_linear_dims dims = { 1, 0, 128 };
+	struct activations a;
+	void *packed;
+
+	for (enum form form = FORM_P4; form < FORM_E8_PATCHES; form++) {
+		for (unsigned bit = 0; bit < 32; bit++) {
+			struct linear_group g;
+			uint32_t *y, *z;
+			uint8_t *s;
+
+			linear_group_make(weights, 64, 128, false, &g);
+			a = make_x(dims, UW_LINEAR_F32);
+			packed = pack(kernel, &a);
+			y = product(kernel, &g, form, &a, packed, 0, 1, 64);
+			s = guarded(8 * UW_TILE_WEIGHTS, 1, 0);
+			memcpy(s, g.runs[form].s, 8 * UW_TILE_WEIGHTS);
+			s[rng() % 8 * UW_TILE_WEIGHTS + rng() % 256 * 4 + bit / 8] ^= (uint8_t)(1u << bit % 8);
+			g.runs[form].s = s;
+			z = product(kernel, &g, form, &a, packed, 0, 1, 64);
+			assert_true(memcmp(y, z, 64 * sizeof(*y)) != 0);
+			free(a.rounded);
+			guarded_free();
+		}
+	}
+	free(weights);
+}
+
+/* The choice: always a kernel of the table; one for all batches if results must not depend on them. */
+static void test_choice(void **state)
+{
+	struct uw_linear_ops table;
+
+	uw_linear_ops_init(&table, cpu_level_flags());
+	assert_in_range(table.nkernels, 1, UW_LINEAR_MAX_KERNELS);
+	assert_int_equal(table.kernels[0].min_batch, 1);
+	for (uint64_t n = 1; n <= UW_MAX_BATCH; n++) {
+		assert_true(uw_linear_choose(&table, n, false)->min_batch <= n);
+		assert_ptr_equal(uw_linear_choose(&table, n, true), uw_linear_choose(&table, 1, true));
+	}
+}
+
+/* FP32 is rounded to the nearest BF16, ties to even, and NaNs stay NaNs: products with 1 show it. */
+static void rounding_of(const struct uw_linear_kernel *kernel)
+{
+	static const uint32_t in[] = { 0x3F808000, 0x3F818000, 0x3F807FFF, 0x3F808001, 0xBF80FFFF, 0x7F7FFFFF,
+				       0x7F800001, 0xFFFFFFFF, 0x7F800000, 0x80000000 };
+	static const uint32_t out[] = { 0x3F800000, 0x3F820000, 0x3F800000, 0x3F810000, 0xBF810000, 0x7F800000,
+					0x7FC00000, 0x7FC00000, 0x7F800000, 0x00000000 };
+	uint16_t one = 0x3F80;
+	struct linear_group g;
+
+	for (unsigned i = 0; i < COUNT(in); i++) {
+		struct activations a = { { 1, 0, 1 }, UW_LINEAR_F32, 1, guarded(4, 4, 0), NULL };
+
+		linear_group_make(&one, 1, 1, false, &g);
+		memcpy(a.x, &in[i], 4);
+		assert_int_equal(*product(kernel, &g, FORM_P4, &a, pack(kernel, &a), 0, 1, 1), out[i]);
+		guarded_free();
+	}
+}
+
 #define TEST(name)                            \
 	static void test_##name(void **state) \
 	{                                     \
@@ -241,6 +440,13 @@ static void columns_of(const struct uw_linear_kernel *kernel)
 TEST(shapes)
 TEST(batches)
 TEST(columns)
+TEST(large)
+TEST(rows)
+TEST(invariance)
+TEST(special)
+TEST(patches)
+TEST(control)
+TEST(rounding)
 
 int main(void)
 {
@@ -248,6 +454,14 @@ int main(void)
 		cmocka_unit_test_setup(test_shapes, seed),
 		cmocka_unit_test_setup(test_batches, seed),
 		cmocka_unit_test_setup(test_columns, seed),
+		cmocka_unit_test_setup(test_large, seed),
+		cmocka_unit_test_setup(test_rows, seed),
+		cmocka_unit_test_setup(test_invariance, seed),
+		cmocka_unit_test_setup(test_special, seed),
+		cmocka_unit_test_setup(test_patches, seed),
+		cmocka_unit_test_setup(test_control, seed),
+		cmocka_unit_test_setup(test_rounding, seed),
+		cmocka_unit_test_setup(test_choice, seed),
 	};
 
 	return cmocka_run_group_tests(tests, use_level, NULL);

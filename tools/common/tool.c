@@ -20,14 +20,14 @@ static void add_progress(void *ctx, uint64_t nbytes)
 	uw_progress_add(&tool->progress, nbytes);
 }
 
-/* For tests: UW_CPU_LEVEL (c, sse42, avx2, avx512) holds the loops down to a level. Output bytes are the same at all. */
+/* For tests: UW_CPU_LEVEL (enum uw_cpu_flag) holds the loops down to a level. Output bytes are the same at all. */
 static uint32_t cpu_flags(void)
 {
 	const char *name = getenv("UW_CPU_LEVEL");
 	uint32_t mask = UINT32_MAX;
 
 	if (name != NULL && !uw_cpu_level_mask(name, &mask)) {
-		uw_msg_error("UW_CPU_LEVEL: no level \"%s\"; there are c, sse42, avx2, avx512", name);
+		uw_msg_error("UW_CPU_LEVEL: no level \"%s\"; there are c, sse42, avx2, avx512, avx512bf16, amx", name);
 		exit(UW_EXIT_USAGE);
 	}
 	return uw_cpu_flags() & mask;

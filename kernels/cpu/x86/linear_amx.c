@@ -62,7 +62,7 @@ void uw_linear_kernel_amx(struct uw_linear_kernel *kernel)
 {
 	*kernel = (struct uw_linear_kernel){
 		.name = "amx",
-		.min_batch = 4,
+		.min_batch = 2,
 		.packed_nbytes = amx_packed_nbytes,
 		.scratch_nbytes = amx_scratch_nbytes,
 		.pack = pack,

@@ -6,37 +6,26 @@
  * that neither the source nor the batch nor the blocking changes it.
  *
  * A batch of up to 16 keeps the sums of a row block in four tile registers, one of up to 32 those of half of it; both
- * decode the next tiles while these are multiplied, and read weights once. Larger batches take panels of PANEL_COLS
- * tile columns: one is decoded, a tile now and then, while the one before is multiplied by the whole batch with sums
- * in memory.
+ * decode the next tiles while these are multiplied. Larger batches take panels of two tile rows x PANEL_COLS tile
+ * columns: decoded once, then multiplied by the whole batch, with sums in memory.
  */
 #ifndef UW_LINEAR_AMX_H
 #define UW_LINEAR_AMX_H
 
 #include "linear_avx512.h"
-#ifndef HINT
-#define HINT _MM_HINT_T1
-#endif
 
 #define UW_AMX_PAIR 2048u  /* bytes of a decoded tile, first and second vectors; also of 64 columns of x, 16 rows */
 #define UW_AMX_TILE 1024u
 #define UW_AMX_NATURAL 3u  /* a source beside those of enum uw_linear_source: RAW in its own order, to compare with */
 
-#ifndef PANEL_COLS
-#define PANEL_COLS 4u      /* 2 tile rows x 8 columns: 32 KB of the 48 KB */
-#endif
-#ifndef PANEL_BLOCKS
-#define PANEL_BLOCKS 4u    /* row blocks that share x in the second-level cache */
-#endif
-#ifndef PANEL_BATCH
-#define PANEL_BATCH 512u
-#endif
-#ifndef RAWPF
-#define RAWPF 512
-#endif
-#ifndef AHEAD
-#define AHEAD 8u           /* tiles between the one that is decoded and the one that is prefetched */
-#endif
+#define PANEL_COLS 4u      /* 2 tile rows x 4 columns, twice: weights and x are 32 of the 48 KB of the first level */
+#define PANEL_BLOCKS 4u    /* row blocks that share x in the second level, if the batch is large */
+#define PANEL_SHARED 16u   /* ... which is from this many 16 rows of it on */
+#define PANEL_BATCH 512u   /* of the batch at a time */
+
+/* Tiles between the one that is decoded and the one that is prefetched; tile columns, for RAW. */
+#define AHEAD 3u
+#define AHEAD_HALF 4u /* and for panels: the next ones of the same tile rows */
 
 /* Tile registers: sums 0 .. 3, weights 4, 5, x 6, 7. */
 
@@ -236,10 +225,15 @@ UW_INLINE void decode_raw(const struct amx_job *job, unsigned source, const stru
 	}
 }
 
+UW_INLINE bool is_raw(unsigned source)
+{
+	return source == UW_LINEAR_RAW || source == UW_AMX_NATURAL;
+}
+
 UW_INLINE void decode_tile(const struct amx_job *job, unsigned source, const struct amx_place *at,
 			       struct uw_linear_chunk *chunk, size_t ahead, uint8_t *to)
 {
-	if (source == UW_LINEAR_RAW || source == UW_AMX_NATURAL)
+	if (is_raw(source))
 		decode_raw(job, source, at, ahead, to);
 	else
 		decode_coded(job, source, at, chunk, ahead, to);
@@ -284,6 +278,8 @@ UW_INLINE void put_sums(const struct amx_job *job, uint64_t b, uint32_t w, uint6
 	__mmask16 rows = nrows < UW_TILE_ROWS ? (__mmask16)((1u << nrows) - 1) : 0xFFFF;
 	__m512 v[16];
 
+	if (first >= job->dims->batch)
+		return;
 	for (unsigned i = 0; i < 16; i++)
 		v[i] = _mm512_loadu_ps(sums + 16 * i);
 	transpose(v);
@@ -295,10 +291,9 @@ UW_INLINE void put_sums(const struct amx_job *job, uint64_t b, uint32_t w, uint6
 	}
 }
 
-/* ---- a batch of up to 16 ---- */
+/* ---- products: weights in one place, [tile row][PANEL_COLS or fewer tile columns], x in another ---- */
 
-
-/* `high` tiles of weights from `w` on, all with the same x. */
+/* `high` tiles of weights with the same x. */
 UW_INLINE void multiply_column(const uint8_t *weights, uint32_t high, const uint8_t *x)
 {
 	for (unsigned h = 0; h < 2; h++, weights += UW_AMX_TILE, x += UW_AMX_TILE) {
@@ -320,6 +315,21 @@ UW_INLINE void multiply_column(const uint8_t *weights, uint32_t high, const uint
 	}
 }
 
+/* Two tiles of weights, `apart` bytes from each other, with two of x. */
+UW_INLINE void multiply_square(const uint8_t *weights, size_t apart, const uint8_t *x)
+{
+	for (unsigned h = 0; h < 2; h++, weights += UW_AMX_TILE, x += UW_AMX_TILE) {
+		_tile_loadd(4, weights, 64);
+		_tile_loadd(6, x, 64);
+		_tile_dpbf16ps(0, 4, 6);
+		_tile_loadd(7, x + PANEL_COLS * UW_AMX_PAIR, 64);
+		_tile_dpbf16ps(1, 4, 7);
+		_tile_loadd(5, weights + apart, 64);
+		_tile_dpbf16ps(2, 5, 6);
+		_tile_dpbf16ps(3, 5, 7);
+	}
+}
+
 UW_INLINE void zero_sums(void)
 {
 	_tile_zero(0);
@@ -328,217 +338,7 @@ UW_INLINE void zero_sums(void)
 	_tile_zero(3);
 }
 
-UW_INLINE void store_sums(float *to)
-{
-	_tile_stored(0, to, 64);
-	_tile_stored(1, to + 256, 64);
-	_tile_stored(2, to + 512, 64);
-	_tile_stored(3, to + 768, 64);
-	BARRIER();
-}
-
-UW_INLINE void decode_column(const struct amx_job *job, unsigned source, struct amx_place at, uint32_t nw,
-				 struct uw_linear_chunk *chunk, uint8_t *to)
-{
-	for (uint32_t end = at.w + nw; at.w < end; at.w++, to += UW_AMX_PAIR)
-		decode_tile(job, source, &at, chunk, AHEAD, to);
-}
-
-/* Scratch: two columns of four tiles, then the sums. */
-UW_INLINE void gemm_16(const struct amx_job *job, unsigned source)
-{
-	uint8_t *ring = job->scratch;
-	float *sums = (float *)(void *)(ring + 8 * UW_AMX_PAIR);
-	struct uw_linear_chunk chunk;
-
-	uw_linear_chunk_start(&chunk, job->run);
-	for (uint64_t b = 0; b < job->run->nblocks; b++) {
-		struct amx_place at = { .b = b, .high = amx_block_high(job, b) };
-
-		zero_sums();
-		decode_column(job, source, at, at.high, &chunk, ring);
-		for (uint64_t k = 0; k < job->cols.n; k++) {
-			at.k = k + 1;
-			if (at.k < job->cols.n)
-				decode_column(job, source, at, at.high, &chunk,
-					      ring + at.k % 2 * 4 * UW_AMX_PAIR);
-			BARRIER();
-			multiply_column(ring + k % 2 * 4 * UW_AMX_PAIR, at.high, job->x + k * UW_AMX_PAIR);
-			BARRIER();
-		}
-		store_sums(sums);
-		for (uint32_t w = 0; w < at.high; w++)
-			put_sums(job, b, w, 0, sums + 256 * w);
-	}
-}
-
-#ifndef RAWG
-#define RAWG 4
-#endif
-UW_INLINE void gemm_16_raw(const struct amx_job *job, unsigned source)
-{
-	uint8_t *ring = job->scratch;
-	float *sums = (float *)(void *)(ring + 2 * RAWG * UW_AMX_PAIR);
-
-	for (uint64_t i = 0; i < UW_BLOCK_TILES * job->run->nblocks; i++) {
-		struct amx_place at = { .b = i / 4, .w = i % 4, .high = amx_block_high(job, i / 4) };
-		if (at.w >= at.high)
-			continue;
-		_tile_zero(0);
-		for (uint64_t k = 0; k < job->cols.n + RAWG; k += RAWG) {
-			if (k < job->cols.n)
-				for (unsigned j = 0; j < RAWG; j++) {
-					at.k = k + j;
-					if (at.k < job->cols.n)
-					decode_raw(job, source, &at, AHEAD, ring + (k / RAWG % 2 * RAWG + j) * UW_AMX_PAIR);
-				}
-			BARRIER();
-			if (k >= RAWG)
-				for (unsigned j = 0; j < RAWG; j++)
-					if (k - RAWG + j < job->cols.n)
-					multiply_column(ring + ((k / RAWG + 1) % 2 * RAWG + j) * UW_AMX_PAIR, 1, job->x + (k - RAWG + j) * UW_AMX_PAIR);
-			BARRIER();
-		}
-		store_sums(sums);
-		put_sums(job, at.b, at.w, 0, sums);
-	}
-}
-
-/* ---- larger batches: 2 x 2 tiles of sums ---- */
-
-/* Two tiles of weights, `apart` bytes from each other, with two of x. */
-UW_INLINE void multiply_square(const uint8_t *weights, size_t apart, const uint8_t *x, size_t x_apart)
-{
-	for (unsigned h = 0; h < 2; h++, weights += UW_AMX_TILE, x += UW_AMX_TILE) {
-		_tile_loadd(4, weights, 64);
-		_tile_loadd(6, x, 64);
-		_tile_dpbf16ps(0, 4, 6);
-		_tile_loadd(7, x + x_apart, 64);
-		_tile_dpbf16ps(1, 4, 7);
-		_tile_loadd(5, weights + apart, 64);
-		_tile_dpbf16ps(2, 5, 6);
-		_tile_dpbf16ps(3, 5, 7);
-	}
-}
-
-/*
- * Panels in the order in which they are multiplied: for each PANEL_BLOCKS row blocks, for each PANEL_COLS tile columns,
- * those blocks. The decoder is one panel ahead.
- */
-struct amx_panel {
-	uint64_t b, k;      /* first tile column */
-	uint64_t group_end; /* of the row blocks */
-	uint32_t ncols, high;
-};
-
-UW_INLINE void panel_start(const struct amx_job *job, uint64_t b, struct amx_panel *p)
-{
-	uint64_t left = job->run->nblocks - b;
-
-	p->b = b;
-	p->k = 0;
-	p->group_end = b + (left < PANEL_BLOCKS ? left : PANEL_BLOCKS);
-}
-
-UW_INLINE void panel_size(const struct amx_job *job, struct amx_panel *p)
-{
-	uint64_t left = job->cols.n - p->k;
-
-	p->ncols = left < PANEL_COLS ? (uint32_t)left : PANEL_COLS;
-	p->high = amx_block_high(job, p->b);
-}
-
-/* False: there is no next panel. */
-UW_INLINE bool panel_next(const struct amx_job *job, struct amx_panel *p)
-{
-	uint64_t first = p->b / PANEL_BLOCKS * PANEL_BLOCKS;
-
-	p->b++;
-	if (p->b == p->group_end) {
-		p->b = first;
-		p->k += PANEL_COLS;
-		if (p->k >= job->cols.n) {
-			if (p->group_end == job->run->nblocks)
-				return false;
-			panel_start(job, p->group_end, p);
-		}
-	}
-	panel_size(job, p);
-	return true;
-}
-
-/*
- * Brings a panel into the second-level cache, a little with each step of the work on the one before, so that memory is
- * busy all the time. A panel is PREFETCHES pieces.
- */
-#define PREFETCHES 256u
-
-struct amx_prefetch {
-	const uint8_t *s, *second; /* coded; of the panel */
-	const uint16_t *weights;   /* RAW */
-	size_t ld;
-	uint32_t next, end, each;  /* pieces: done, all, with a step */
-};
-
-UW_INLINE void prefetch_start(const struct amx_job *job, unsigned source, const struct amx_panel *p, uint32_t nsteps,
-				  struct amx_prefetch *f)
-{
-	const struct uw_linear_run *run = job->run;
-	uint64_t t = p->b * uw_linear_block_tiles(run->ncols) + (job->cols.first + p->k) * p->high;
-
-	f->next = 0;
-	f->each = (PREFETCHES + nsteps - 1) / nsteps;
-	if (source == UW_LINEAR_RAW || source == UW_AMX_NATURAL) {
-		f->ld = run->ld;
-		f->weights = run->weights + p->b * UW_ROW_BLOCK * run->ld +
-			     (job->cols.first + p->k) * UW_TILE_COLS;
-		f->end = 4 * uw_linear_block_rows(run, p->b);
-		return;
-	}
-	f->s = run->s + t * UW_TILE_WEIGHTS;
-	f->second = run->second + t * (source == UW_LINEAR_P4 ? UW_TILE_WEIGHTS / 2 : UW_TILE_WEIGHTS);
-	f->end = 8 * p->high * p->ncols;
-}
-
-UW_INLINE void prefetch_far(const void *p, size_t ahead)
-{
-	_mm_prefetch((const char *)((uintptr_t)p + ahead), HINT);
-}
-
-UW_INLINE void prefetch_some(unsigned source, struct amx_prefetch *f)
-{
-	for (uint32_t n = 0; n < f->each && f->next < f->end; n++, f->next++) {
-		if (source == UW_LINEAR_RAW || source == UW_AMX_NATURAL) {
-			const uint16_t *p = f->weights + f->next / 4 * f->ld + f->next % 4 * (PANEL_COLS * 16);
-
-			for (unsigned i = 0; i < PANEL_COLS / 2; i++)
-				prefetch_far(p, 64 * i);
-			continue;
-		}
-#ifdef SPARSE
-		if (f->next % SPARSE == 0) {prefetch_far(f->s, 128 * f->next);
-		if (source == UW_LINEAR_P4) {
-			if (f->next % (2 * SPARSE) == 0) prefetch_far(f->second, 64 * f->next);
-			continue;
-		}} else continue;
-#endif
-		prefetch_far(f->s, 128 * f->next);
-		prefetch_far(f->s, 128 * f->next + 64);
-		if (source == UW_LINEAR_P4) {
-			prefetch_far(f->second, 64 * f->next);
-			continue;
-		}
-		prefetch_far(f->second, 128 * f->next);
-		prefetch_far(f->second, 128 * f->next + 64);
-	}
-}
-
-/* Where the sums of tile row w and 16 rows of the batch are kept: neighbours in the batch behind each other. */
-UW_INLINE float *sums_at(float *sums, uint64_t nsteps, uint64_t w, uint64_t step)
-{
-	return sums + (w * nsteps + step) * 256;
-}
-
+/* `apart` floats between the first two and the last two. */
 UW_INLINE void load_sums(const float *from, size_t apart)
 {
 	_tile_loadd(0, from, 64);
@@ -553,77 +353,177 @@ UW_INLINE void save_sums(float *to, size_t apart)
 	_tile_stored(1, to + 256, 64);
 	_tile_stored(2, to + apart, 64);
 	_tile_stored(3, to + apart + 256, 64);
+	BARRIER();
 }
 
-/* Half a panel, tile rows w and w + 1, to [2][PANEL_COLS] tiles. */
-UW_INLINE void decode_half(const struct amx_job *job, unsigned source, const struct amx_panel *p, uint32_t w,
-			       struct amx_prefetch *ahead, uint8_t *to)
+/* ---- a batch of up to 16 ---- */
+
+UW_INLINE void decode_column(const struct amx_job *job, unsigned source, struct amx_place at, uint32_t nw,
+			     size_t ahead, struct uw_linear_chunk *chunk, uint8_t *to)
 {
-	struct amx_place at = { .b = p->b, .high = p->high };
+	for (uint32_t end = at.w + nw; at.w < end; at.w++, to += UW_AMX_PAIR)
+		decode_tile(job, source, &at, chunk, ahead, to);
+}
+
+/* Tile rows at->w .. + nw with one product each, over all columns. Scratch: two columns of tiles, then the sums. */
+UW_INLINE void multiply_rows(const struct amx_job *job, unsigned source, struct amx_place at, uint32_t nw,
+			     struct uw_linear_chunk *chunk)
+{
+	uint8_t *ring = job->scratch;
+	float *sums = (float *)(void *)(ring + 8 * UW_AMX_PAIR);
+
+	zero_sums();
+	decode_column(job, source, at, nw, AHEAD, chunk, ring);
+	for (uint64_t k = 0; k < job->cols.n; k++) {
+		at.k = k + 1;
+		if (at.k < job->cols.n)
+			decode_column(job, source, at, nw, AHEAD, chunk, ring + at.k % 2 * 4 * UW_AMX_PAIR);
+		BARRIER();
+		multiply_column(ring + k % 2 * 4 * UW_AMX_PAIR, nw, job->x + amx_x_off(1, 0, k));
+		BARRIER();
+	}
+	save_sums(sums, 512);
+	for (uint32_t w = 0; w < nw; w++)
+		put_sums(job, at.b, at.w + w, 0, sums + 256 * w);
+}
+
+/* Coded tiles are read in the order in which they are stored. RAW rows are read sixteen at a time, which is faster than
+ * more of them. */
+UW_INLINE void gemm_16(const struct amx_job *job, unsigned source)
+{
 	struct uw_linear_chunk chunk;
-	bool raw = source == UW_LINEAR_RAW || source == UW_AMX_NATURAL;
-	uint32_t nw = p->high - w < 2 ? p->high - w : 2, n = nw * p->ncols;
 
 	uw_linear_chunk_start(&chunk, job->run);
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t k = raw ? i % p->ncols : i / nw, v = raw ? i / p->ncols : i % nw;
+	for (uint64_t b = 0; b < job->run->nblocks; b++) {
+		struct amx_place at = { .b = b, .high = amx_block_high(job, b) };
 
-		at.k = p->k + k;
-		at.w = w + v;
-		decode_tile(job, source, &at, &chunk, 4, to + (v * PANEL_COLS + k) * UW_AMX_PAIR);
-		prefetch_some(source, ahead);
+		if (!is_raw(source)) {
+			multiply_rows(job, source, at, at.high, &chunk);
+			continue;
+		}
+		for (; at.w < at.high; at.w++)
+			multiply_rows(job, source, at, 1, &chunk);
+	}
+}
+
+/* ---- a batch of up to 32 ---- */
+
+/* Tile rows at.w and at.w + 1; scratch as above. */
+UW_INLINE void multiply_half(const struct amx_job *job, unsigned source, struct amx_place at)
+{
+	uint32_t nw = at.high - at.w < 2 ? at.high - at.w : 2;
+	uint8_t *ring = job->scratch;
+	float *sums = (float *)(void *)(ring + 8 * UW_AMX_PAIR);
+	struct uw_linear_chunk chunk;
+
+	uw_linear_chunk_start(&chunk, job->run);
+	zero_sums();
+	decode_column(job, source, at, nw, is_raw(source) ? AHEAD : AHEAD_HALF, &chunk, ring);
+	for (uint64_t k = 0; k < job->cols.n; k++) {
+		at.k = k + 1;
+		if (at.k < job->cols.n)
+			decode_column(job, source, at, nw, is_raw(source) ? AHEAD : AHEAD_HALF, &chunk,
+				      ring + at.k % 2 * 2 * UW_AMX_PAIR);
+		BARRIER();
+		multiply_square(ring + k % 2 * 2 * UW_AMX_PAIR, UW_AMX_PAIR, job->x + amx_x_off(2, 0, k));
+		BARRIER();
+	}
+	save_sums(sums, 512);
+	for (uint32_t i = 0; i < 2 * nw; i++)
+		put_sums(job, at.b, at.w + i / 2, i % 2, sums + 256 * i);
+}
+
+UW_INLINE void gemm_32(const struct amx_job *job, unsigned source)
+{
+	for (uint64_t b = 0; b < job->run->nblocks; b++) {
+		struct amx_place at = { .b = b, .high = amx_block_high(job, b) };
+
+		for (; at.w < at.high; at.w += 2)
+			multiply_half(job, source, at);
+	}
+}
+
+/* ---- larger batches ---- */
+
+/* Part of a large batch: 16 rows each, `nsteps` is even (beyond the batch x is zero). */
+struct amx_part {
+	uint64_t first, nsteps;
+	uint64_t k;     /* panel: first tile column */
+	uint32_t ncols; /* and how many */
+	float *sums;    /* of all row blocks that share x: [tile row][step] tiles */
+};
+
+/* Half a panel, tile rows at.w and at.w + 1, to [2][PANEL_COLS] tiles. */
+UW_INLINE void decode_half(const struct amx_job *job, unsigned source, const struct amx_part *part, struct amx_place at,
+			   uint8_t *to)
+{
+	uint32_t first = at.w, nw = at.high - first < 2 ? at.high - first : 2;
+	struct uw_linear_chunk chunk;
+
+	uw_linear_chunk_start(&chunk, job->run);
+	for (uint32_t i = 0; i < nw * part->ncols; i++) {
+		uint32_t k = is_raw(source) ? i % part->ncols : i / nw, w = is_raw(source) ? i / part->ncols : i % nw;
+
+		at.k = part->k + k;
+		at.w = first + w;
+		decode_tile(job, source, &at, &chunk, is_raw(source) ? AHEAD : AHEAD_HALF,
+			    to + (w * PANEL_COLS + k) * UW_AMX_PAIR);
 	}
 	BARRIER();
 }
 
-/* Steps first .. first + nsteps of the batch, nsteps even: beyond the batch x is zero. Scratch: half a panel, then sums
- * of PANEL_BLOCKS row blocks. */
-UW_INLINE void gemm_panels(const struct amx_job *job, unsigned source, uint64_t first, uint64_t nsteps)
+/* The decoded half with 32 rows of the batch. */
+UW_INLINE void multiply_panel(const struct amx_job *job, const struct amx_part *part, const struct amx_place *at,
+			      uint64_t step, const uint8_t *half, float *sums)
 {
-	const size_t row_nbytes = PANEL_COLS * UW_AMX_PAIR;
-	uint8_t *half = job->scratch;
-	float *all_sums = (float *)(void *)(half + 2 * row_nbytes);
-	size_t apart = (size_t)nsteps * 256;
-	uint64_t end = amx_nsteps(job->dims), all_steps = amx_packed_steps(job->dims);
-	struct amx_panel now, next;
-	struct amx_prefetch ahead;
-	bool more = true;
+	const uint8_t *x = job->x + amx_x_off(amx_packed_steps(job->dims), part->first + step, part->k);
+	size_t apart = (size_t)part->nsteps * 256;
 
-	panel_start(job, 0, &next);
-	panel_size(job, &next);
-	while (more) {
-		float *sums;
+	if (part->k == 0)
+		zero_sums();
+	else
+		load_sums(sums, apart);
+	for (uint32_t k = 0; k < part->ncols; k++)
+		multiply_square(half + k * UW_AMX_PAIR, PANEL_COLS * UW_AMX_PAIR, x + k * UW_AMX_PAIR);
+	save_sums(sums, apart);
+	if (part->k + part->ncols < job->cols.n)
+		return;
+	for (uint32_t i = 0; i < 4; i++) {
+		if (at->w + i / 2 < at->high)
+			put_sums(job, at->b, at->w + i / 2, part->first + step + i % 2,
+				 sums + i / 2 * apart + i % 2 * 256);
+	}
+}
 
-		now = next;
-		more = panel_next(job, &next);
-		prefetch_start(job, source, &next, now.high * now.ncols + (now.high + 1) / 2 * (uint32_t)nsteps / 2 * now.ncols,
-			       &ahead);
-		sums = all_sums + now.b % PANEL_BLOCKS * UW_BLOCK_TILES * apart;
-		for (uint32_t w = 0; w < now.high; w += 2) {
-			decode_half(job, source, &now, w, &ahead, half);
-			for (uint64_t step = 0; step < nsteps; step += 2) {
-				const uint8_t *x = job->x + amx_x_off(all_steps, first + step, now.k);
-				float *at = sums_at(sums, nsteps, w, step);
+/* Scratch: half a panel, then the sums. */
+UW_INLINE void multiply_block(const struct amx_job *job, unsigned source, const struct amx_part *part, uint64_t b,
+			      float *sums)
+{
+	struct amx_place at = { .b = b, .high = amx_block_high(job, b) };
 
-				if (now.k == 0)
-					zero_sums();
-				else
-					load_sums(at, apart);
-				for (uint32_t k = 0; k < now.ncols; k++) {
-					multiply_square(half + k * UW_AMX_PAIR, row_nbytes, x + k * UW_AMX_PAIR,
-							row_nbytes);
-					prefetch_some(source, &ahead);
-				}
-				save_sums(at, apart);
-				BARRIER();
-				if (now.k + now.ncols < job->cols.n)
-					continue;
-				for (uint32_t i = 0; i < 4; i++) {
-					if (w + i / 2 < now.high && first + step + i % 2 < end)
-						put_sums(job, now.b, w + i / 2, first + step + i % 2,
-							 sums_at(sums, nsteps, w + i / 2, step + i % 2));
-				}
-			}
+	for (; at.w < at.high; at.w += 2) {
+		decode_half(job, source, part, at, job->scratch);
+		for (uint64_t step = 0; step < part->nsteps; step += 2)
+			multiply_panel(job, part, &at, step, job->scratch,
+				       sums + (at.w * part->nsteps + step) * 256);
+	}
+}
+
+UW_INLINE void gemm_panels(const struct amx_job *job, unsigned source, struct amx_part *part)
+{
+	uint64_t nblocks = part->nsteps < PANEL_SHARED ? 1 : PANEL_BLOCKS;
+
+	part->sums = (float *)(void *)(job->scratch + 2 * PANEL_COLS * UW_AMX_PAIR);
+	for (uint64_t b = 0; b < job->run->nblocks; b += nblocks) {
+		uint64_t left = job->run->nblocks - b, n = left < nblocks ? left : nblocks;
+
+		for (part->k = 0; part->k < job->cols.n; part->k += part->ncols) {
+			uint64_t cols = job->cols.n - part->k;
+
+			part->ncols = cols < PANEL_COLS ? (uint32_t)cols : PANEL_COLS;
+			for (uint64_t i = 0; i < n; i++)
+				multiply_block(job, source, part, b + i,
+					       part->sums + i * UW_BLOCK_TILES * part->nsteps * 256);
 		}
 	}
 }
@@ -639,28 +539,28 @@ UW_INLINE size_t amx_scratch_nbytes(const struct uw_linear_dims *dims)
 {
 	uint64_t nsteps = amx_packed_steps(dims);
 
-	if (nsteps == 1)
-		return 40 * UW_AMX_PAIR + 4 * UW_AMX_TILE;
+	if (nsteps <= 2)
+		return 8 * UW_AMX_PAIR + 4 * UW_AMX_TILE;
 	if (nsteps > PANEL_BATCH / UW_PACK_ROWS)
 		nsteps = PANEL_BATCH / UW_PACK_ROWS;
-	return 2 * PANEL_COLS * UW_AMX_PAIR +
-	       (size_t)nsteps * PANEL_BLOCKS * UW_BLOCK_TILES * UW_AMX_TILE;
+	return 2 * PANEL_COLS * UW_AMX_PAIR + (size_t)nsteps * PANEL_BLOCKS * UW_BLOCK_TILES * UW_AMX_TILE;
 }
 
 UW_INLINE void amx_gemm(const struct amx_job *job, unsigned source)
 {
 	uint64_t nsteps = amx_packed_steps(job->dims);
+	struct amx_part part = { .first = 0 };
 
 	amx_begin();
-	if (nsteps == 1 && source >= 2)
-		gemm_16_raw(job, source);
-	else if (nsteps == 1)
+	if (nsteps == 1)
 		gemm_16(job, source);
-	for (uint64_t first = 0; nsteps > 1 && first < nsteps; first += PANEL_BATCH / UW_PACK_ROWS) {
-		uint64_t left = nsteps - first;
+	else if (nsteps == 2)
+		gemm_32(job, source);
+	for (; nsteps > 2 && part.first < nsteps; part.first += part.nsteps) {
+		uint64_t left = nsteps - part.first;
 
-		gemm_panels(job, source, first,
-			    left < PANEL_BATCH / UW_PACK_ROWS ? left : PANEL_BATCH / UW_PACK_ROWS);
+		part.nsteps = left < PANEL_BATCH / UW_PACK_ROWS ? left : PANEL_BATCH / UW_PACK_ROWS;
+		gemm_panels(job, source, &part);
 	}
 	amx_end();
 }

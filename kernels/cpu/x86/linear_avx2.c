@@ -130,6 +130,21 @@ UW_INLINE void rows_direct(bool p4, const uint8_t *s, const uint8_t *second, con
 		direct(s, second, pairs, x, x_ld, 2, sums);
 }
 
+UW_INLINE void rows_decode_pairs(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *palette,
+				 uint16_t weights[UW_TILE_WEIGHTS])
+{
+	__m256i pairs = uw_p4_load_pairs(palette);
+
+	for (uint32_t i = 0; i < 16; i++, s += 32, second += 32) {
+		uint16_t *to = weights + i / 2 * UW_TILE_COLS + i % 2 * 16;
+		__m256i a[4];
+
+		uw_p4_two_lanes(s, second, pairs, a);
+		for (uint32_t r = 0; r < 4; r++)
+			_mm256_storeu_si256((__m256i *)(void *)(to + r % 2 * 8 * UW_TILE_COLS + r / 2 * 32), a[r]);
+	}
+}
+
 void uw_linear_kernel_avx2(struct uw_linear_kernel *kernel)
 {
 	rows_kernel("avx2", kernel);

@@ -49,7 +49,8 @@ static inline __m512i uw_unit_steps(const uint8_t *p)
 static inline void uw_unit_e8(const uint8_t *s, const uint8_t *e, __m512i a[4])
 {
 	const __m512i order = _mm512_setr_epi32(0, 8, 16, 24, 2, 10, 18, 26, 4, 12, 20, 28, 6, 14, 22, 30);
-	const __m512i halves = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15));
+	const __m512i halves = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13,
+								    15));
 	__m512i left = uw_unit_steps(e), right = uw_unit_steps(e + 512), x[2];
 
 	for (int h = 0; h < 2; h++) {

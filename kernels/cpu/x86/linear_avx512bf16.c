@@ -129,6 +129,23 @@ UW_INLINE void rows_direct(bool p4, const uint8_t *s, const uint8_t *second, con
 		direct(p4, s, second, pairs, x, x_ld, 3, sums);
 }
 
+UW_INLINE void rows_decode_pairs(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *palette,
+				 uint16_t weights[UW_TILE_WEIGHTS])
+{
+	__m512i pairs = p4 ? uw_p4_load_pairs(palette) : _mm512_setzero_si512();
+
+	for (uint32_t g = 0; g < 8; g++, weights += UW_TILE_COLS) {
+		__m512i a[4];
+
+		if (p4)
+			uw_unit_p4(s + 64 * g, second + 64 * g, pairs, a);
+		else
+			uw_unit_e8(s + 64 * g, second + 32 * g, a);
+		for (uint32_t i = 0; i < 4; i++)
+			_mm512_storeu_si512(weights + i % 2 * 8 * UW_TILE_COLS + i / 2 * 32, a[i]);
+	}
+}
+
 void uw_linear_kernel_avx512bf16(struct uw_linear_kernel *kernel)
 {
 	rows_kernel("avx512bf16", kernel);

@@ -16,6 +16,7 @@
  *   rows_total                       the sum of 32 partial sums
  *   ROWS_DIRECT_P4, ROWS_DIRECT_E8   the largest batch that rows_direct is for
  *   rows_direct                      adds to the sums of one tile's rows, in pair order
+ *   rows_decode_pairs                the tile's rows themselves, in pair order
  */
 #ifndef UW_LINEAR_ROWS_H
 #define UW_LINEAR_ROWS_H
@@ -28,7 +29,7 @@
 #define ROWS_COLS 4u   /* tile columns that are decoded at a time: 32 KB */
 #define ROWS_BATCH 24u /* of the batch at a time: sums of 192 KB for a row block */
 #define ROWS_SUMS 32u
-#define ROWS_AHEAD 8u  /* tiles between the one that is decoded and the one that is prefetched */
+#define ROWS_AHEAD 2u  /* tiles between the one that is decoded and the one that is prefetched */
 
 struct rows_job {
 	const struct uw_linear_dims *dims;
@@ -48,6 +49,8 @@ static void rows_dots(const uint16_t *weights, size_t ld, uint32_t nrows, uint64
 /* One tile; `sums` of its first row, those of a row nb * ROWS_SUMS floats behind the one before. */
 UW_INLINE void rows_direct(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *pairs, const uint8_t *x,
 			size_t x_ld, uint64_t nb, float *sums);
+UW_INLINE void rows_decode_pairs(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *pairs,
+				 uint16_t weights[UW_TILE_WEIGHTS]);
 
 /* ---- pair order ---- */
 
@@ -210,18 +213,23 @@ UW_INLINE void rows_decode(const struct rows_job *job, bool p4, struct uw_linear
 		rows_clip(weights, ld, UW_ROW_BLOCK, begin, end);
 }
 
-/* A tile that rows_direct is not for: by way of job->weights, in natural order, then in pair order. */
-static void rows_indirect(const struct rows_job *job, bool p4, struct uw_linear_chunk *chunk,
-			  const struct rows_tile *tile, uint32_t begin, uint32_t end, const uint8_t *x, size_t x_ld,
-			  float *sums)
+/* Patches, and zeros outside of the range, in a tile in pair order. */
+static void rows_mend(struct uw_linear_chunk *at, const struct rows_tile *tile, uint32_t begin, uint32_t end,
+		      uint16_t weights[UW_TILE_WEIGHTS])
 {
-	uint16_t *natural = job->weights, *pairs = natural + UW_TILE_WEIGHTS;
+	struct uw_linear_patch patch;
 
-	rows_decode_tile(tile, p4, chunk, natural, UW_TILE_COLS);
-	rows_clip(natural, UW_TILE_COLS, UW_TILE_ROWS, begin, end);
-	for (uint32_t r = 0; r < UW_TILE_ROWS; r++)
-		rows_to_pairs(natural + r * UW_TILE_COLS, pairs + r * UW_TILE_COLS);
-	rows_dots(pairs, UW_TILE_COLS, UW_TILE_ROWS, 1, false, x, x_ld, job->nb, sums);
+	while (tile->patched && uw_linear_patch_next(at, tile->in_chunk, &patch)) {
+		uint32_t p = uw_linear_patch_col(&patch) / 2;
+
+		weights[patch.row * UW_TILE_COLS + 2 * rows_pair(p) + patch.i % 2] ^= patch.flip;
+	}
+	for (uint32_t c = 0; c < UW_TILE_COLS; c++) {
+		if (c == begin && end > begin)
+			c = end;
+		for (uint32_t r = 0; r < UW_TILE_ROWS && c < UW_TILE_COLS; r++)
+			weights[r * UW_TILE_COLS + 2 * rows_pair(c / 2) + c % 2] = 0;
+	}
 }
 
 UW_INLINE void rows_direct_block(const struct rows_job *job, bool p4, struct uw_linear_chunk *chunk, uint64_t b)
@@ -239,10 +247,13 @@ UW_INLINE void rows_direct_block(const struct rows_job *job, bool p4, struct uw_
 			struct rows_tile tile = rows_tile(job, p4, chunk, t);
 			float *sums = job->sums + w * UW_TILE_ROWS * (size_t)job->nb * ROWS_SUMS;
 
-			if (tile.patched || edge)
-				rows_indirect(job, p4, chunk, &tile, begin, end, x, x_ld, sums);
-			else
+			if (!tile.patched && !edge) {
 				rows_direct(p4, tile.s, tile.second, chunk->pairs, x, x_ld, job->nb, sums);
+				continue;
+			}
+			rows_decode_pairs(p4, tile.s, tile.second, chunk->pairs, job->weights);
+			rows_mend(chunk, &tile, begin, end, job->weights);
+			rows_dots(job->weights, UW_TILE_COLS, UW_TILE_ROWS, 1, false, x, x_ld, job->nb, sums);
 		}
 	}
 }

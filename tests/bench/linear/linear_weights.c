@@ -85,8 +85,8 @@ static void encode(struct bench_weights *w)
 		nbytes = (size_t)uw_codec_encoded_nbytes(&shape, plan, UW_CODING_P4);
 		npatches = (uint32_t)plan->nescapes;
 		if (uw_codec_encode(&ops, &shape, plan, UW_CODING_P4, scratch, stored + at, nbytes) != UW_OK ||
-		    uw_coded_open(&shape, UW_CODING_P4, plan->ntables, npatches, stored + at, nbytes, &s->coded, NULL) !=
-			    UW_OK)
+		    uw_coded_open(&shape, UW_CODING_P4, plan->ntables, npatches, stored + at, nbytes, &s->coded,
+				  NULL) != UW_OK)
 			bench_die("cannot code these weights");
 		s->e = e + i * slice;
 		exponents(&ops, &s->coded, s->weights, e + i * slice);
