@@ -112,8 +112,8 @@ static void prefetch_right(const struct uw_shape *shape, const struct uw_tile *t
 }
 
 /* Splits and counts one chunk: what has just been split is counted while the first cache holds it. */
-static void split_chunk(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct source *src, uint64_t c,
-			struct uw_tile_walk *walk, const struct scratch *m)
+static void split_chunk(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct source *src,
+			uint64_t c, struct uw_tile_walk *walk, const struct scratch *m)
 {
 	uint32_t ntiles = uw_chunk_ntiles(shape, c), *counts = m->counts + 256 * c;
 	uint8_t *s = m->s + c * UW_CHUNK_WEIGHTS, *e = m->sym + c * UW_CHUNK_WEIGHTS;
