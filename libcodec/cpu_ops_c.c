@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "position.h"
+#include "prefetch.h"
 #include "unweight/bytes.h"
 #include "unweight/cpu_ops.h"
 
@@ -29,14 +30,6 @@ static inline void put_pair(uint16_t *p, uint32_t a)
 {
 	p[0] = (uint16_t)a;
 	p[1] = (uint16_t)(a >> 16);
-}
-
-/* Memory that is read or written soon; only a hint, so any address will do. */
-static inline void prefetch(const void *p)
-{
-#if defined(__GNUC__)
-	__builtin_prefetch(p);
-#endif
 }
 
 static inline void split_fragment(const uint32_t a[4], uint8_t *s, uint8_t *e)
@@ -77,8 +70,8 @@ static void merge_tiled_c(uint16_t *weights, size_t ld, const uint8_t *s, const 
 {
 	/* rows lie far apart, and the first step meets all of them */
 	for (uint32_t row = 0; row < UW_TILE_ROWS; row++) {
-		prefetch(weights + row * ld);
-		prefetch(weights + row * ld + UW_TILE_COLS / 2);
+		uw_prefetch(weights + row * ld);
+		uw_prefetch(weights + row * ld + UW_TILE_COLS / 2);
 	}
 	for (uint32_t step = 0; step < 4; step++) {
 		for (uint32_t lane = 0; lane < UW_LANES; lane++) {
@@ -242,10 +235,10 @@ static void prefetch_next(const struct uw_huff_chunk *chunk, uint32_t turn, uint
 {
 	uintptr_t next = (uintptr_t)chunk->next + turn * (chunk->start[UW_LANES] / (32 * ntiles) + 1);
 
-	prefetch((const void *)next);
-	prefetch((const void *)(next + 64));
+	uw_prefetch((const void *)next);
+	uw_prefetch((const void *)(next + 64));
 	for (uint32_t n = 0; n < 256; n += 64)
-		prefetch((const void *)((uintptr_t)chunk->plane + 256 * turn + n));
+		uw_prefetch((const void *)((uintptr_t)chunk->plane + 256 * turn + n));
 }
 
 /* Positions advance by at most 7 * 32 * ntiles bits whatever the data, and the output address does not depend on it. */
@@ -342,8 +335,10 @@ static void put_rows_c(uint16_t *const rows[UW_TILE_ROWS], const uint16_t *tile,
 {
 	/* rows lie far apart, and what is on their right follows soon */
 	for (uint32_t r = 0; r < UW_TILE_ROWS; r++) {
-		prefetch(rows[r] + UW_TILE_COLS);
-		prefetch(rows[r] + UW_TILE_COLS / 2 * 3);
+		uintptr_t right = (uintptr_t)rows[r] + UW_TILE_COLS * sizeof(*tile);
+
+		uw_prefetch((const void *)right);
+		uw_prefetch((const void *)(right + 64));
 	}
 	for (uint32_t r = 0; r < UW_TILE_ROWS; r++, tile += UW_TILE_COLS)
 		memcpy(rows[r], tile, UW_TILE_COLS * sizeof(*tile));

@@ -12,6 +12,7 @@
 #include "chunk.h"
 #include "huffman.h"
 #include "position.h"
+#include "prefetch.h"
 #include "row_order.h"
 #include "tables.h"
 #include "unweight/bytes.h"
@@ -71,17 +72,23 @@ struct source {
 	const uint16_t *row_order;
 };
 
+/* Row r of the tile. */
+static const uint16_t *weights_of(const struct uw_shape *shape, const struct uw_tile *tile, const struct source *src,
+				  uint32_t r)
+{
+	uint64_t row = src->row_order != NULL ? src->row_order[tile->row + r] : tile->row + r;
+
+	return src->weights + (size_t)(row * shape->ncols + tile->col);
+}
+
 /* Copies what the group has of the tile into a whole one, zeros where it ends. */
 static void copy_tile(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct uw_tile *tile,
 		      const struct source *src, uint16_t whole[UW_TILE_WEIGHTS])
 {
 	const uint16_t *rows[UW_TILE_ROWS];
 
-	for (uint32_t r = 0; r < tile->nrows; r++) {
-		uint64_t row = src->row_order != NULL ? src->row_order[tile->row + r] : tile->row + r;
-
-		rows[r] = src->weights + (size_t)(row * shape->ncols + tile->col);
-	}
+	for (uint32_t r = 0; r < tile->nrows; r++)
+		rows[r] = weights_of(shape, tile, src, r);
 	if (tile->full && shape->order == UW_ORDER_TILED) {
 		ops->get_rows(rows, whole);
 		return;
@@ -91,9 +98,22 @@ static void copy_tile(const struct uw_cpu_ops *ops, const struct uw_shape *shape
 		memcpy(whole + (size_t)r * UW_TILE_COLS, rows[r], tile->ncols * sizeof(*whole));
 }
 
+/* Rows lie far apart; what is on the right of a tile is split soon. */
+static void prefetch_right(const struct uw_shape *shape, const struct uw_tile *tile, const struct source *src)
+{
+	if (shape->order != UW_ORDER_TILED)
+		return;
+	for (uint32_t r = 0; r < tile->nrows; r++) {
+		uintptr_t right = (uintptr_t)weights_of(shape, tile, src, r) + UW_TILE_COLS * sizeof(uint16_t);
+
+		uw_prefetch((const void *)right);
+		uw_prefetch((const void *)(right + 64));
+	}
+}
+
 /* Splits and counts one chunk: what has just been split is counted while the first cache holds it. */
-static void split_chunk(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct source *src, uint64_t c,
-			struct uw_tile_walk *walk, const struct scratch *m)
+static void split_chunk(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const struct source *src,
+			uint64_t c, struct uw_tile_walk *walk, const struct scratch *m)
 {
 	uint32_t ntiles = uw_chunk_ntiles(shape, c), *counts = m->counts + 256 * c;
 	uint8_t *s = m->s + c * UW_CHUNK_WEIGHTS, *e = m->sym + c * UW_CHUNK_WEIGHTS;
@@ -102,6 +122,7 @@ static void split_chunk(const struct uw_cpu_ops *ops, const struct uw_shape *sha
 	for (uint32_t t = 0; t < ntiles; t++, s += UW_TILE_WEIGHTS, e += UW_TILE_WEIGHTS) {
 		struct uw_tile tile = uw_tile_walk_next(walk);
 
+		prefetch_right(shape, &tile, src);
 		if (tile.full && src->row_order == NULL) {
 			ops->split[shape->order](src->weights + uw_tile_first(shape, &tile), (size_t)shape->ncols, s, e);
 		} else {
@@ -248,6 +269,9 @@ static void chunk_symbols(const struct uw_cpu_ops *ops, const struct uw_shape *s
 	if (m->npadding[c] != 0)
 		settle_chunk(ops, shape, c, e, coder->table);
 	for (uint32_t p = 0; p < n; p += UW_TILE_WEIGHTS) {
+		for (uint32_t i = 0; i < UW_TILE_WEIGHTS && c != 0; i += 64) /* the chunk that is next */
+			uw_prefetch(e + p + i - UW_CHUNK_WEIGHTS);
+
 		uint32_t nescapes = ops->symbols(e + p, UW_TILE_WEIGHTS, coder->map, sym + p);
 
 		if (nescapes != 0)

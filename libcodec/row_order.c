@@ -112,9 +112,9 @@ static uint64_t spread(const uint32_t *rows, uint64_t nrows, uint64_t block_rows
 }
 
 /*
- * Whether taking away so much of the spread of nrows rows pays: ln 2 of it over the sample's size squared are bits a column. It has to
- * save twice the 16 bits a row that the order takes, and beyond that the two bits for each weight of a row over those
- * in the sample that chance alone makes it seem to save.
+ * Whether taking away so much of the spread of nrows rows pays: ln 2 of it over the sample's size squared are bits a
+ * column. It has to save twice the 16 bits a row that the order takes, and beyond that the two bits for each weight of
+ * a row over those in the sample that chance alone makes it seem to save.
  */
 static bool pays(const struct sample *sample, uint64_t nrows, uint64_t less)
 {

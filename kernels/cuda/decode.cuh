@@ -3,7 +3,8 @@
  * Stored groups to weights, nibbles or exponents: what one warp does with one chunk. Source for the device and for the
  * emulator.
  *
- *     group on disk      head [tables | chunk words | patches | row order] E [streams or nibbles of chunk 0 | 1 ..] S [tile 0 | 1 ..]
+ *     group on disk      head [tables | chunk words | patches | row order] E [streams or nibbles of chunk 0 | 1 ..]
+ *                        S [tile 0 | 1 ..]
  *     chunk = 8 tiles    one warp; lane l decodes the 32 weights of lane l in each tile, without asking other lanes
  *     tile = 16 x 64     4 fragments a lane -> patches -> 16 rows of 128 bytes
  *
@@ -298,7 +299,8 @@ UW_DEVICE void uw_unstage(const struct uw_gpu_group &group, const struct uw_tile
 
 	if (group.order == UW_ORDER_LINEAR && aligned && UW_TILE_WEIGHTS * (place.number + 1) <= group.ncols)
 		uw_unstage_whole(out + UW_TILE_WEIGHTS * (uint64_t)place.number, 64, staged, lane);
-	else if (group.order == UW_ORDER_TILED && aligned && group.rows_off == 0 && row + 16 <= group.nrows && col + 64 <= group.ncols)
+	else if (group.order == UW_ORDER_TILED && aligned && group.rows_off == 0 && row + 16 <= group.nrows &&
+		 col + 64 <= group.ncols)
 		uw_unstage_whole(out + (uint64_t)row * group.ncols + col, group.ncols, staged, lane);
 	else
 		uw_unstage_slowly(group, place, staged, lane);

@@ -144,8 +144,8 @@ struct uw_coded {
 	const uint8_t *s;           /* S plane, shape.ntiles x 1024 */
 };
 
-/* The row of the group that stored row i is. Tiles, row blocks and patches count stored rows; i < shape.nrows, and so is
- * the result. */
+/* The row of the group that stored row i is. Tiles, row blocks and patches count stored rows; i < shape.nrows, and so
+ * is the result. */
 static inline uint64_t uw_coded_row(const struct uw_coded *coded, uint64_t i)
 {
 	const uint8_t *at = coded->row_order;
@@ -163,9 +163,9 @@ UW_MUST_CHECK enum uw_status uw_coded_open(const struct uw_shape *shape, enum uw
 UW_MUST_CHECK enum uw_status uw_coded_decode(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
 					     enum uw_store store, uint16_t *weights, struct uw_error *err);
 
-/* Row blocks (of 64 rows) first .. first + nblocks of a group in tiled order: their rows to weights, as they are stored,
- * ld >= ncols weights from row to row. UW_ERR_ARG: order, blocks or ld; UW_ERR_BITS as above. Row block b has the stored
- * rows from 64 b on; which ones of the group these are, uw_coded_row says. */
+/* Row blocks (of 64 rows) first .. first + nblocks of a group in tiled order: their rows to weights, as they are
+ * stored, ld >= ncols weights from row to row. UW_ERR_ARG: order, blocks or ld; UW_ERR_BITS as above. Row block b has
+ * the stored rows from 64 b on; which ones of the group these are, uw_coded_row says. */
 UW_MUST_CHECK enum uw_status uw_coded_decode_blocks(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
 						    uint64_t first, uint64_t nblocks, enum uw_store store,
 						    uint16_t *weights, size_t ld, struct uw_error *err);
