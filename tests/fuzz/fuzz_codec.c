@@ -9,13 +9,17 @@ struct encoded {
 };
 
 static struct encoded encode(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const uint16_t *weights,
-			     enum uw_coding planned, enum uw_coding coding, struct uw_plan *plan)
+			     enum uw_coding planned, enum uw_coding coding, const uint16_t *row_order,
+			     struct uw_plan *plan)
 {
 	struct encoded e = { 0 };
 	void *scratch;
 
 	FUZZ_ASSERT(posix_memalign(&scratch, 64, uw_codec_scratch_nbytes(shape)) == 0);
-	e.status = uw_codec_plan(ops, shape, weights, planned, scratch, plan);
+	if (row_order != NULL)
+		e.status = uw_codec_plan_rows(ops, shape, weights, planned, row_order, scratch, plan);
+	else
+		e.status = uw_codec_plan(ops, shape, weights, planned, scratch, plan);
 	if (e.status == UW_OK) {
 		e.nbytes = (size_t)uw_codec_encoded_nbytes(shape, plan, coding);
 		e.bytes = fuzz_alloc(e.nbytes);
@@ -25,11 +29,12 @@ static struct encoded encode(const struct uw_cpu_ops *ops, const struct uw_shape
 	return e;
 }
 
-static void check(const struct uw_shape *shape, const uint16_t *weights, enum uw_coding planned, enum uw_coding coding)
+static void check(const struct uw_shape *shape, const uint16_t *weights, enum uw_coding planned, enum uw_coding coding,
+		  const uint16_t *row_order)
 {
 	static struct uw_plan plan;
-	struct encoded one = encode(fuzz_ops_c(), shape, weights, planned, coding, &plan);
-	struct encoded other = encode(fuzz_ops(), shape, weights, planned, coding, &plan);
+	struct encoded one = encode(fuzz_ops_c(), shape, weights, planned, coding, row_order, &plan);
+	struct encoded other = encode(fuzz_ops(), shape, weights, planned, coding, row_order, &plan);
 	uint16_t *back;
 
 	FUZZ_ASSERT(one.status == other.status && one.nbytes == other.nbytes);
@@ -44,6 +49,16 @@ static void check(const struct uw_shape *shape, const uint16_t *weights, enum uw
 	free(other.bytes);
 }
 
+static const uint16_t *backwards(const struct uw_shape *shape)
+{
+	static uint16_t order[UW_BLOCK_TILE_ROWS * UW_TILE_ROWS * 4];
+
+	FUZZ_ASSERT(shape->nrows <= sizeof(order) / sizeof(order[0]));
+	for (uint64_t i = 0; i < shape->nrows; i++)
+		order[i] = (uint16_t)(shape->nrows - 1 - i);
+	return order;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes)
 {
 	struct fuzz_input in = { data, data + nbytes };
@@ -51,9 +66,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes)
 	uint16_t *weights = fuzz_alloc(shape.nweights * sizeof(*weights));
 
 	fuzz_weights(&in, weights, shape.nweights);
-	check(&shape, weights, UW_CODING_H, UW_CODING_H);
-	check(&shape, weights, UW_CODING_H, UW_CODING_P4);
-	check(&shape, weights, UW_CODING_P4, UW_CODING_P4);
+	check(&shape, weights, UW_CODING_H, UW_CODING_H, NULL);
+	check(&shape, weights, UW_CODING_H, UW_CODING_P4, NULL);
+	check(&shape, weights, UW_CODING_P4, UW_CODING_P4, NULL);
+	if (shape.order == UW_ORDER_TILED)
+		check(&shape, weights, UW_CODING_H, UW_CODING_H, backwards(&shape));
 	free(weights);
 	return 0;
 }

@@ -28,9 +28,9 @@ static const struct base *base_of(enum uw_coding coding)
 	fuzz_weights(&none, weights, b->shape.nweights);
 	FUZZ_ASSERT(posix_memalign(&scratch, 64, uw_codec_scratch_nbytes(&b->shape)) == 0);
 	FUZZ_ASSERT(uw_codec_plan(fuzz_ops(), &b->shape, weights, coding, scratch, &b->plan) == UW_OK);
-	FUZZ_ASSERT(b->plan.nescapes == 0);
+	FUZZ_ASSERT(b->plan.nescapes == 0 && !b->plan.row_order);
 	b->nbytes = (size_t)uw_codec_encoded_nbytes(&b->shape, &b->plan, coding);
-	b->head = (size_t)uw_head_nbytes(&b->shape, b->plan.ntables, 0);
+	b->head = (size_t)uw_head_nbytes(&b->shape, b->plan.ntables, 0, false);
 	b->stored = fuzz_alloc(b->nbytes);
 	FUZZ_ASSERT(uw_codec_encode(fuzz_ops(), &b->shape, &b->plan, coding, scratch, b->stored, b->nbytes) == UW_OK);
 	free(scratch);
@@ -72,7 +72,7 @@ static uint16_t *patched(enum uw_coding coding, const uint8_t *patches, uint32_t
 	uint32_t ntables = b->plan.ntables;
 	size_t words_at = (size_t)ntables * UW_TABLE_NBYTES;
 	size_t patches_at = words_at + b->shape.nchunks * UW_CHUNK_WORD_NBYTES;
-	size_t head = (size_t)uw_head_nbytes(&b->shape, ntables, n), nbytes = b->nbytes - b->head + head;
+	size_t head = (size_t)uw_head_nbytes(&b->shape, ntables, n, false), nbytes = b->nbytes - b->head + head;
 	uint8_t *stored = fuzz_alloc(nbytes);
 	uint16_t *weights, *plain;
 
