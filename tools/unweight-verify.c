@@ -8,7 +8,8 @@
 enum { OPT_LEVEL, OPT_AGAINST, OPT_SUMS, OPT_THREADS, OPT_JSON, OPT_JUNIT };
 
 static const struct uw_option options[] = {
-	{ 'l', "level", "LEVEL", "structure, checksum or decode (the default)", OPT_LEVEL },
+	{ 'l', "level", "LEVEL", "structure, checksum or decode (the default)", OPT_LEVEL,
+	  "structure checksum decode" },
 	{ 0, "against", "PATH", "compare with this model, byte for byte: a file, folder, archive or bundle", OPT_AGAINST },
 	{ 0, "sha256sums", "FILE", "compare with a list of SHA-256 sums as sha256sum writes it", OPT_SUMS },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the command line tools share: running a tool, making models and archives, looking at trees.
 
-UW_TOOLS names the folder of the executables. They may be built with sanitizers: what those find fails the test.
+UW_TOOLS names the folder of the executables, UW_WRAPPER the command that runs them if this machine cannot by itself. They
+may be built with sanitizers: what those find fails the test.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import io
 import json
 import os
 import random
+import shlex
 import shutil
 import stat
 import struct
@@ -20,6 +22,8 @@ import zipfile
 from array import array
 
 TOOLS = os.environ.get("UW_TOOLS", "")
+WRAPPER = shlex.split(os.environ.get("UW_WRAPPER", ""))
+WRAPPER[:1] = [shutil.which(name) or name for name in WRAPPER[:1]]      # tests empty $PATH
 TIMEOUT = 120
 PROFILES = "distribution", "inference"
 MANIFEST = "unweight.json"
@@ -27,6 +31,10 @@ MANIFEST = "unweight.json"
 
 def tool_path(name):
     return os.path.join(TOOLS, "unweight-" + name)
+
+
+def tool_command(name, *args):
+    return [*WRAPPER, tool_path(name), *args]
 
 
 def environment(**changes):
@@ -241,7 +249,7 @@ class Case(unittest.TestCase):
         more.setdefault("cwd", self.dir)
         if "input" not in more:
             more.setdefault("stdin", subprocess.DEVNULL)
-        r = subprocess.run([tool_path(name), *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TIMEOUT,
+        r = subprocess.run(tool_command(name, *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TIMEOUT,
                            env=environment(**{"TMPDIR": self.tmp, **(env or {})}), check=False, **more)
         r.stderr = r.stderr.decode("utf-8", "backslashreplace")
         if text:

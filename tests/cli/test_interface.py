@@ -19,7 +19,7 @@ import unittest
 import xml.etree.ElementTree as ET
 
 from common import (MANIFEST, TIMEOUT, Case, environment, histogram, read, read_manifest, read_tree, safetensors, seal, small_model,
-                    tar_bytes, tar_member, tool_path, weights, words, write, write_tree)
+                    tar_bytes, tar_member, tool_command, weights, words, write, write_tree)
 
 ALL = "compress", "decompress", "verify", "inspect", "scan"
 IS_ROOT = os.geteuid() == 0
@@ -44,7 +44,7 @@ class CommandLine(Case):
     def test_help_to_a_full_device(self):
         with open("/dev/full", "w") as full:
             for args in ["--help"], ["--version"]:
-                p = subprocess.run([tool_path("compress"), *args], stdout=full, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False)
+                p = subprocess.run(tool_command("compress", *args), stdout=full, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False)
                 self.assertEqual(p.returncode, 6)
 
     def test_usage_errors(self):
@@ -164,14 +164,14 @@ class ExitCodes(Case):
         for tool, *args in (("compress", "bundle.source", "-o", "-"), ("decompress", "bundle", "-o", "-"),
                             ("inspect", "bundle"), ("inspect", "bundle", "--json"), ("verify", "bundle", "--json", "-")):
             with self.subTest(tool, args=args), open("/dev/full", "w") as full:
-                p = subprocess.run([tool_path(tool), *args], stdout=full, stderr=subprocess.PIPE, timeout=TIMEOUT, cwd=self.dir,
+                p = subprocess.run(tool_command(tool, *args), stdout=full, stderr=subprocess.PIPE, timeout=TIMEOUT, cwd=self.dir,
                                    env=environment(TMPDIR=self.tmp), check=False)
                 self.assertIn(p.returncode, (6, 7))
                 self.assertNotEqual(p.stderr, b"")
 
     def test_closed_pipe(self):
         self.bundle({"a": bytes(3000000)})
-        p = subprocess.Popen([tool_path("decompress"), "bundle", "-o", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.dir,
+        p = subprocess.Popen(tool_command("decompress", "bundle", "-o", "-"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.dir,
                              env=environment(TMPDIR=self.tmp))
         p.stdout.close()
         p.stderr.read()
@@ -297,11 +297,11 @@ class Outputs(Case):
 class Terminal(Case):
     """A bar and escapes on a terminal, none elsewhere."""
 
-    def on_terminal(self, *command, env=None, expect=0):
+    def on_terminal(self, *line, env=None, expect=0):
         """Runs with stderr, and with stdin and stdout as they come, on a pty; returns what it showed."""
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-        p = subprocess.Popen([tool_path(command[0]), *command[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=slave,
+        p = subprocess.Popen(tool_command(*line), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=slave,
                              cwd=self.dir, env=environment(**{"TMPDIR": self.tmp, "TERM": "xterm", **(env or {})}))
         os.close(slave)
         shown = b""
@@ -356,7 +356,7 @@ class Terminal(Case):
         self.bundle({"a": b"a"})
         for tool, source in ("compress", "bundle.source"), ("decompress", "bundle"):
             master, slave = pty.openpty()
-            p = subprocess.run([tool_path(tool), source, "-o", "-"], stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.PIPE,
+            p = subprocess.run(tool_command(tool, source, "-o", "-"), stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.PIPE,
                                cwd=self.dir, env=environment(TMPDIR=self.tmp), timeout=TIMEOUT, check=False)
             os.close(slave)
             os.close(master)
@@ -385,7 +385,7 @@ class Signals(Case):
         os.truncate(self.path("model/m.safetensors"), len(head) + size)
 
     def start(self, tool, *args, **more):
-        p = subprocess.Popen([tool_path(tool), *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=self.dir,
+        p = subprocess.Popen(tool_command(tool, *args), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=self.dir,
                              env=environment(TMPDIR=self.tmp), **{"stdin": subprocess.DEVNULL, **more})
         self.addCleanup(p.stderr.close)
         self.addCleanup(p.wait)

@@ -13,7 +13,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
 
-from common import PROFILES, Case, environment, tool_path, weights
+from common import PROFILES, Case, environment, tool_command, weights
 
 MIB = 1 << 20
 SIZE = int(os.environ.get("UW_MEMORY_MB") or 256) * MIB
@@ -72,7 +72,7 @@ class Memory(Case):
     large = True
 
     def run_measured(self, threads, name, *args):
-        status, size, cpu = peak([tool_path(name), *args, "-T%d" % threads], environment(TMPDIR=self.tmp))
+        status, size, cpu = peak(tool_command(name, *args, "-T%d" % threads), environment(TMPDIR=self.tmp))
         self.assertEqual(status, 0, (name, args))
         print("  %-40s %d threads %6.1f MiB, limit %d, %.1f s" % (self.what + " " + name, threads, size / MIB,
                                                                   limit(threads) // MIB, cpu), flush=True)

@@ -9,11 +9,11 @@
 enum { ID_HELP, ID_VERSION, ID_QUIET, ID_VERBOSE };
 
 static const struct uw_option builtins[] = {
-	{'q', "quiet", NULL, "only errors; twice: not even those", ID_QUIET},
-	{'v', "verbose", NULL, "say more", ID_VERBOSE},
-	{'h', "help", NULL, "show this text; --help may show more", ID_HELP},
-	{0, "version", NULL, "show the version", ID_VERSION},
-	{0, NULL, NULL, NULL, 0},
+	{'q', "quiet", NULL, "only errors; twice: not even those", ID_QUIET, NULL},
+	{'v', "verbose", NULL, "say more", ID_VERBOSE, NULL},
+	{'h', "help", NULL, "show this text; --help may show more", ID_HELP, NULL},
+	{0, "version", NULL, "show the version", ID_VERSION, NULL},
+	{0, NULL, NULL, NULL, 0, NULL},
 };
 
 enum { LEFT_MAX = 28 }; /* columns for an option's names; longer ones get a line of their own */
@@ -89,6 +89,48 @@ static int print_help(const struct uw_cli *cli, bool with_epilog)
 	return flush_stdout();
 }
 
+static void print_field(const char *text)
+{
+	putchar('\t');
+	for (; text != NULL && *text != '\0'; text++) {
+		if (*text == '\n')
+			fputs("\\n", stdout);
+		else
+			putchar(*text);
+	}
+}
+
+static void print_table_options(const struct uw_option *o)
+{
+	for (; o->long_name != NULL; o++) {
+		const char short_name[2] = { o->short_name, '\0' };
+
+		fputs("option", stdout);
+		print_field(short_name);
+		print_field(o->long_name);
+		print_field(o->arg);
+		print_field(o->values);
+		print_field(o->help);
+		putchar('\n');
+	}
+}
+
+/* The same for programs: lines of fields between tabs, \n for line feeds. Manual pages and completions are made of it. */
+static int print_table(const struct uw_cli *cli)
+{
+	const char *const fields[][2] = { { "name", cli->name }, { "version", UW_VERSION }, { "synopsis", cli->synopsis },
+					  { "summary", cli->summary }, { "epilog", cli->epilog } };
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		fputs(fields[i][0], stdout);
+		print_field(fields[i][1]);
+		putchar('\n');
+	}
+	print_table_options(cli->options);
+	print_table_options(builtins);
+	return flush_stdout();
+}
+
 static int print_version(const struct uw_cli *cli)
 {
 	printf("%s %s\n", cli->name, UW_VERSION);
@@ -147,7 +189,9 @@ static void parse_long(struct parser *p, const char *name)
 	bool builtin;
 	const struct uw_option *o = find(p, 0, name, n, &builtin);
 
-	if (o == NULL) {
+	if (builtin && o != NULL && o->id == ID_HELP && arg != NULL && strcmp(arg, "options") == 0) {
+		p->exit_code = print_table(p->cli);
+	} else if (o == NULL) {
 		uw_msg_error("unknown option --%.*s", (int)n, name);
 		usage_hint(p);
 	} else if (o->arg == NULL && arg != NULL) {

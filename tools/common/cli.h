@@ -19,6 +19,7 @@ struct uw_option {
 	const char *arg;       /* name of its argument in the help, or NULL for a switch */
 	const char *help;      /* one line; may contain \n */
 	int id;                /* given to the handler */
+	const char *values;    /* the words its argument may be, for completions: "a b c"; NULL if it is no choice */
 };
 
 /* A tool's command line. -h/--help, --version, -q/--quiet, -v/--verbose and "--" are built in and need no entry. */
@@ -42,7 +43,8 @@ struct uw_cli_result {
 };
 
 /* Parses argv: short options may be bundled and take "-oX" or "-o X", long ones "--out=X" or "--out X"; unique
- * prefixes of long names are NOT accepted. -h prints one screen, --help the same and the epilog, to stdout. Usage
+ * prefixes of long names are NOT accepted. -h prints one screen, --help the same and the epilog, to stdout;
+ * --help=options, which the help does not mention, the tables for tools/man. Usage
  * errors go to stderr with a hint at -h. Sets the verbosity for uw_msg_*. */
 struct uw_cli_result uw_cli_parse(const struct uw_cli *cli, int argc, char **argv, uw_option_fn handle, void *opts);
 
