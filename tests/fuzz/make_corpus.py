@@ -114,9 +114,11 @@ def add_numbers(corpus):
     corpus.add("patches", "some", b"\0\0" + patch(0, 0x100) + patch(77, 0x7F00) + patch(8191, 0x2000) + patch(5, 0x400))
     corpus.add("patches", "given", b"\x02\0" + b"".join(patch(p, 0x300) for p in (3, 9, 1, 2, 0, 4)))
     corpus.add("patches", "none", b"\0\0")
-    corpus.add("codec", "runs", struct.pack("<HH", 20, 70) + b"\0" + bytes(b for i in range(60) for b in (i, 110 + i % 9)))
-    corpus.add("codec", "words", struct.pack("<HH", 0x8000 | 200, 0) + b"\1" + bf16([120, 121, 0, 255] * 50, random.Random(1)))
-    corpus.add("codec", "many", struct.pack("<HH", 99, 259) + b"\0" + bytes(b for i in range(128) for b in (63, i)))
+    for kind in range(4):
+        runs = bytes(b for i in range(60) for b in (i, 110 + i % 9))
+        corpus.add("codec", "runs-%d" % kind, struct.pack("<HHBB", 20, 70, kind, 0) + runs)
+    corpus.add("codec", "words", struct.pack("<HHBB", 0x8000 | 200, 0, 0, 1) + bf16([120, 121, 0, 255] * 50, random.Random(1)))
+    corpus.add("codec", "many", struct.pack("<HHBB", 99, 259, 0, 0) + bytes(b for i in range(128) for b in (63, i)))
 
 
 def add_roundtrips(corpus):
