@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Source file -> container: groups are read and encoded side by side, hashed and written in order. */
+/* Source file -> container: groups are read and encoded side by side, hashed in order, written in order. */
 #include <stdlib.h>
 
 #include "group.h"
@@ -19,18 +19,19 @@ struct pack {
 	enum uw_profile profile;
 	const struct uw_blob *src;
 	const struct uw_pack_observer *observer;
-	struct uw_extent *extents; /* with src_off, first_group and ngroups */
+	struct uw_extent *extents; /* with src_off, first_group and ngroups; xxh128 once all its groups are hashed */
 	uint64_t nextents;
 	struct slot *slots;
 	struct uw_writer *writer;
-	struct uw_hash128 *hash;   /* of the extent being committed */
-	uint64_t open_extent;      /* first extent that the writer does not have */
+	struct uw_hash128 *hash;   /* of the extent being hashed */
+	uint64_t unhashed;         /* first extent that is not hashed */
+	uint64_t unwritten;        /* first extent that the writer does not have */
 };
 
-static enum uw_status work(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+static enum uw_status encode(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
 	struct pack *pack = ctx;
-	struct slot *slot = &pack->slots[worker];
+	struct slot *slot = &pack->slots[slot_number];
 	uint64_t clock = uw_stage_clock(pack->job);
 	const struct uw_extent *extent;
 	enum uw_status status;
@@ -52,29 +53,55 @@ static enum uw_status work(void *ctx, unsigned worker, uint64_t item, struct uw_
 	return status;
 }
 
-/* Hands the writer all extents whose groups are complete. */
-static enum uw_status close_extents(struct pack *pack, uint64_t groups_done, struct uw_error *err)
+/* First extent that is not complete when so many groups are done, from `from` on. */
+static uint64_t next_open(const struct pack *pack, uint64_t from, uint64_t groups_done)
 {
-	while (pack->open_extent < pack->nextents) {
-		struct uw_extent *extent = &pack->extents[pack->open_extent];
-		enum uw_status status;
+	while (from < pack->nextents && pack->extents[from].first_group + pack->extents[from].ngroups <= groups_done)
+		from++;
+	return from;
+}
 
-		if (extent->first_group + extent->ngroups > groups_done)
-			break;
-		uw_hash128_final(pack->hash, extent->xxh128);
+static void close_hashes(struct pack *pack, uint64_t groups_done)
+{
+	uint64_t end = next_open(pack, pack->unhashed, groups_done);
+
+	for (; pack->unhashed < end; pack->unhashed++) {
+		uw_hash128_final(pack->hash, pack->extents[pack->unhashed].xxh128);
 		uw_hash128_reset(pack->hash);
-		status = uw_writer_extent(pack->writer, extent, err);
-		if (status != UW_OK)
-			return status;
-		pack->open_extent++;
 	}
+}
+
+static enum uw_status hash(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
+{
+	struct pack *pack = ctx;
+	const struct slot *slot = &pack->slots[slot_number];
+	const struct uw_pack_observer *observer = pack->observer;
+	uint64_t clock = uw_stage_clock(pack->job);
+
+	(void)err;
+	uw_hash128_update(pack->hash, slot->src.data, (size_t)slot->slice.src_nbytes);
+	if (observer != NULL && observer->source != NULL)
+		observer->source(observer->ctx, slot->src.data, (size_t)slot->slice.src_nbytes);
+	close_hashes(pack, item + 1);
+	uw_stage_end(pack->job, UW_STAGE_HASH, &clock);
 	return UW_OK;
 }
 
-static enum uw_status commit(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+/* Hands the writer all extents whose groups it has. */
+static enum uw_status write_extents(struct pack *pack, uint64_t groups_done, struct uw_error *err)
+{
+	uint64_t end = next_open(pack, pack->unwritten, groups_done);
+	enum uw_status status = UW_OK;
+
+	for (; pack->unwritten < end && status == UW_OK; pack->unwritten++)
+		status = uw_writer_extent(pack->writer, &pack->extents[pack->unwritten], err);
+	return status;
+}
+
+static enum uw_status output(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
 	struct pack *pack = ctx;
-	struct slot *slot = &pack->slots[worker];
+	const struct slot *slot = &pack->slots[slot_number];
 	const struct uw_group_encoder *encoder = &slot->encoder;
 	const struct uw_pack_observer *observer = pack->observer;
 	uint64_t clock = uw_stage_clock(pack->job);
@@ -83,10 +110,6 @@ static enum uw_status commit(void *ctx, unsigned worker, uint64_t item, struct u
 	uw_stage_end(pack->job, UW_STAGE_OUTPUT, &clock);
 	if (status != UW_OK)
 		return status;
-	uw_hash128_update(pack->hash, slot->src.data, (size_t)slot->slice.src_nbytes);
-	if (observer != NULL && observer->source != NULL)
-		observer->source(observer->ctx, slot->src.data, (size_t)slot->slice.src_nbytes);
-	uw_stage_end(pack->job, UW_STAGE_HASH, &clock);
 	if (observer != NULL && observer->group != NULL) {
 		struct uw_packed_group packed = {
 			.extent = slot->extent,
@@ -98,7 +121,7 @@ static enum uw_status commit(void *ctx, unsigned worker, uint64_t item, struct u
 	}
 	if (pack->job->progress != NULL)
 		pack->job->progress(pack->job->ctx, slot->slice.src_nbytes);
-	return close_extents(pack, item + 1, err);
+	return write_extents(pack, item + 1, err);
 }
 
 /* The extents with offsets and group numbers filled in; the caller frees. */
@@ -130,7 +153,7 @@ static enum uw_status lay_out(struct pack *pack, const struct uw_extent *extents
 
 static void free_slots(struct pack *pack)
 {
-	for (unsigned i = 0; pack->slots != NULL && i < pack->job->nthreads; i++) {
+	for (unsigned i = 0; pack->slots != NULL && i < uw_ordered_nslots(pack->job->nthreads); i++) {
 		uw_buffer_free(&pack->slots[i].src);
 		uw_group_encoder_free(&pack->slots[i].encoder);
 	}
@@ -149,19 +172,23 @@ enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profi
 		.observer = observer,
 		.nextents = nextents,
 	};
-	struct uw_ordered run = { .nworkers = job->nthreads, .work = work, .commit = commit, .ctx = &pack };
+	struct uw_ordered run = {
+		.nworkers = job->nthreads, .work = encode, .stage = { hash, output }, .ctx = &pack,
+	};
 	enum uw_status status = lay_out(&pack, extents, &run.nitems, err);
 
 	if (status == UW_OK) {
-		pack.slots = calloc(job->nthreads, sizeof(*pack.slots));
+		pack.slots = calloc(uw_ordered_nslots(job->nthreads), sizeof(*pack.slots));
 		pack.hash = uw_hash128_new();
 		if (pack.slots == NULL || pack.hash == NULL)
 			status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "packing");
 	}
 	if (status == UW_OK)
 		status = uw_writer_open(&pack.writer, write, write_ctx, src->nbytes, err);
-	if (status == UW_OK)
-		status = close_extents(&pack, 0, err);
+	if (status == UW_OK) {
+		close_hashes(&pack, 0);
+		status = write_extents(&pack, 0, err);
+	}
 	if (status == UW_OK)
 		status = uw_ordered_run(&run, err);
 	if (status == UW_OK)

@@ -101,6 +101,7 @@ static enum uw_status compare_piece(void *ctx, const struct uw_extent *extent, c
 static enum uw_status check_container(const struct uw_job *job, const struct uw_blob *stored, struct comparison *c,
 				      struct uw_error *err)
 {
+	const struct uw_pieces pieces = { .output = compare_piece, .ctx = c };
 	struct uw_container container;
 	enum uw_status status = uw_container_open(stored, job->ops, &container, err);
 
@@ -109,7 +110,7 @@ static enum uw_status check_container(const struct uw_job *job, const struct uw_
 	if (container.index->src_nbytes != c->source->nbytes)
 		status = fail_differs(0, err);
 	else
-		status = uw_container_restore(&container, job, 0, container.index->nextents, compare_piece, c, err);
+		status = uw_container_restore(&container, job, 0, container.index->nextents, &pieces, err);
 	uw_container_close(&container);
 	return status;
 }

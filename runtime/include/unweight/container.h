@@ -50,7 +50,8 @@ struct uw_packed_group {
 };
 
 struct uw_pack_observer {
-	void (*source)(void *ctx, const void *data, size_t nbytes); /* all source bytes, in order; may be NULL */
+	void (*source)(void *ctx, const void *data, size_t nbytes); /* all source bytes, in order, while
+							       * groups before are written; may be NULL */
 	void (*group)(void *ctx, const struct uw_packed_group *packed); /* in order; may be NULL */
 	void *ctx;
 };
@@ -58,7 +59,7 @@ struct uw_pack_observer {
 /*
  * Packs `src`, cut into `extents` (which tile it), into a container written through `write` in order; a NULL `write`
  * only measures. The bytes written depend on the source bytes, the extents and the profile alone. Peak memory: about
- * 48 MiB a thread at worst, 25 MiB on usual shapes.
+ * 48 MiB for each of nthreads + 2 groups at worst (one group with one thread), 25 MiB on usual shapes.
  */
 UW_MUST_CHECK enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profile,
 					       const struct uw_blob *src, const struct uw_extent *extents,
@@ -80,15 +81,24 @@ UW_MUST_CHECK enum uw_status uw_container_open(const struct uw_blob *blob, const
 					       struct uw_container *container, struct uw_error *err);
 void uw_container_close(struct uw_container *container);
 
-/* A piece of restored source bytes: slice of an extent. `data` is valid during the call. Any other status than UW_OK
- * ends the walk. */
+/* A piece of restored source bytes: slice of an extent. `data` is valid until the piece has been through all functions
+ * of struct uw_pieces and must not be changed. Any other status than UW_OK ends the walk. */
 typedef enum uw_status (*uw_piece_fn)(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
 				      const void *data, struct uw_error *err);
 
-/* Restores the extents from `first` on, `n` of them, in order: decodes every group, checks its hash and each extent's
- * hash, hands the pieces over in order (one at a time). `piece` may be NULL: then this only verifies. */
+/* Where the pieces go; any function may be NULL, and without any this only verifies. Each piece goes through all three
+ * in the order below, `hash` of one while `output` of an earlier one and `place` of others run. */
+struct uw_pieces {
+	uw_piece_fn place;  /* from any thread, in any order, before the extent's hash is known to be right */
+	uw_piece_fn hash;   /* in order, one at a time; its time counts as UW_STAGE_HASH, that of the others as output */
+	uw_piece_fn output; /* in order, one at a time */
+	void *ctx;
+};
+
+/* Restores the extents from `first` on, `n` of them: decodes every group, checks its hash and each extent's hash, hands
+ * the pieces over. Peak memory: about 32 MiB a thread and 64 MiB beside that at worst. */
 UW_MUST_CHECK enum uw_status uw_container_restore(const struct uw_container *container, const struct uw_job *job,
-						  uint64_t first, uint64_t n, uw_piece_fn piece, void *ctx,
+						  uint64_t first, uint64_t n, const struct uw_pieces *pieces,
 						  struct uw_error *err);
 
 /* Reads all stored bytes: checks the hash of every group and that the padding is zero. Decodes nothing. */
