@@ -178,24 +178,25 @@ static enum uw_status restore_hash(void *ctx, unsigned slot_number, uint64_t ite
 	struct uw_slice slice;
 	uint64_t g;
 	const struct uw_extent *extent = group_at(walk, item, &g, &slice);
+
+	return hand_over(walk, UW_STAGE_HASH, walk->pieces->hash, extent, &slice, slot, err);
+}
+
+static enum uw_status restore_output(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
+{
+	struct walk *walk = ctx;
+	const struct slot *slot = &walk->slots[slot_number];
+	struct uw_slice slice;
+	uint64_t g;
+	const struct uw_extent *extent = group_at(walk, item, &g, &slice);
 	uint64_t clock = uw_stage_clock(walk->job);
 	enum uw_status status;
 
 	uw_hash128_update(walk->hash, slot->out.data, (size_t)slice.src_nbytes);
 	status = close_extents(walk, g + 1, err);
 	uw_stage_end(walk->job, UW_STAGE_HASH, &clock);
-	return status != UW_OK ? status : hand_over(walk, UW_STAGE_HASH, walk->pieces->hash, extent, &slice, slot, err);
-}
-
-static enum uw_status restore_output(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
-{
-	struct walk *walk = ctx;
-	struct uw_slice slice;
-	uint64_t g;
-	const struct uw_extent *extent = group_at(walk, item, &g, &slice);
-	enum uw_status status = hand_over(walk, UW_STAGE_OUTPUT, walk->pieces->output, extent, &slice,
-					  &walk->slots[slot_number], err);
-
+	if (status == UW_OK)
+		status = hand_over(walk, UW_STAGE_OUTPUT, walk->pieces->output, extent, &slice, slot, err);
 	if (status == UW_OK && walk->job->progress != NULL)
 		walk->job->progress(walk->job->ctx, slice.src_nbytes);
 	return status;

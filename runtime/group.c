@@ -3,23 +3,28 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <zstd.h>
 
 #define ZSTD_LEVEL 3
+#define HUGE_PAGE_NBYTES (UINT64_C(2) << 20)
 #define SMALL_NBYTES 65536u /* below this the fixed costs of a coded group count: always try zstd too */
 
 enum uw_status uw_buffer_reserve(struct uw_buffer *buffer, uint64_t nbytes, struct uw_error *err)
 {
-	uint64_t rounded = (nbytes + 63) & ~UINT64_C(63);
+	bool big = nbytes >= HUGE_PAGE_NBYTES;
+	uint64_t align = big ? HUGE_PAGE_NBYTES : 64, rounded = (nbytes + align - 1) & ~(align - 1);
 
 	if (nbytes <= buffer->nbytes)
 		return UW_OK;
 	uw_buffer_free(buffer);
 	if (rounded < nbytes || rounded > SIZE_MAX)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "buffer of %llu bytes", (unsigned long long)nbytes);
-	buffer->data = aligned_alloc(64, (size_t)rounded);
+	buffer->data = aligned_alloc((size_t)align, (size_t)rounded);
 	if (buffer->data == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "buffer of %llu bytes", (unsigned long long)nbytes);
+	if (big) /* a fault for 2 MiB, not for each 4 KiB; as good as unsaid where there are none */
+		(void)madvise(buffer->data, (size_t)rounded, MADV_HUGEPAGE);
 	buffer->nbytes = (size_t)rounded;
 	return UW_OK;
 }

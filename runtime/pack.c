@@ -19,13 +19,12 @@ struct pack {
 	enum uw_profile profile;
 	const struct uw_blob *src;
 	const struct uw_pack_observer *observer;
-	struct uw_extent *extents; /* with src_off, first_group and ngroups; xxh128 once all its groups are hashed */
+	struct uw_extent *extents; /* with src_off, first_group and ngroups */
 	uint64_t nextents;
 	struct slot *slots;
 	struct uw_writer *writer;
-	struct uw_hash128 *hash;   /* of the extent being hashed */
-	uint64_t unhashed;         /* first extent that is not hashed */
-	uint64_t unwritten;        /* first extent that the writer does not have */
+	struct uw_hash128 *hash;   /* of the extent being written */
+	uint64_t open_extent;      /* first extent that the writer does not have */
 };
 
 static enum uw_status encode(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
@@ -53,24 +52,7 @@ static enum uw_status encode(void *ctx, unsigned slot_number, uint64_t item, str
 	return status;
 }
 
-/* First extent that is not complete when so many groups are done, from `from` on. */
-static uint64_t next_open(const struct pack *pack, uint64_t from, uint64_t groups_done)
-{
-	while (from < pack->nextents && pack->extents[from].first_group + pack->extents[from].ngroups <= groups_done)
-		from++;
-	return from;
-}
-
-static void close_hashes(struct pack *pack, uint64_t groups_done)
-{
-	uint64_t end = next_open(pack, pack->unhashed, groups_done);
-
-	for (; pack->unhashed < end; pack->unhashed++) {
-		uw_hash128_final(pack->hash, pack->extents[pack->unhashed].xxh128);
-		uw_hash128_reset(pack->hash);
-	}
-}
-
+/* Alone in its stage: the caller's hash may be the slowest of all. */
 static enum uw_status hash(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
 	struct pack *pack = ctx;
@@ -78,24 +60,31 @@ static enum uw_status hash(void *ctx, unsigned slot_number, uint64_t item, struc
 	const struct uw_pack_observer *observer = pack->observer;
 	uint64_t clock = uw_stage_clock(pack->job);
 
+	(void)item;
 	(void)err;
-	uw_hash128_update(pack->hash, slot->src.data, (size_t)slot->slice.src_nbytes);
 	if (observer != NULL && observer->source != NULL)
 		observer->source(observer->ctx, slot->src.data, (size_t)slot->slice.src_nbytes);
-	close_hashes(pack, item + 1);
 	uw_stage_end(pack->job, UW_STAGE_HASH, &clock);
 	return UW_OK;
 }
 
-/* Hands the writer all extents whose groups it has. */
-static enum uw_status write_extents(struct pack *pack, uint64_t groups_done, struct uw_error *err)
+/* Hands the writer all extents whose groups are complete. */
+static enum uw_status close_extents(struct pack *pack, uint64_t groups_done, struct uw_error *err)
 {
-	uint64_t end = next_open(pack, pack->unwritten, groups_done);
-	enum uw_status status = UW_OK;
+	while (pack->open_extent < pack->nextents) {
+		struct uw_extent *extent = &pack->extents[pack->open_extent];
+		enum uw_status status;
 
-	for (; pack->unwritten < end && status == UW_OK; pack->unwritten++)
-		status = uw_writer_extent(pack->writer, &pack->extents[pack->unwritten], err);
-	return status;
+		if (extent->first_group + extent->ngroups > groups_done)
+			break;
+		uw_hash128_final(pack->hash, extent->xxh128);
+		uw_hash128_reset(pack->hash);
+		status = uw_writer_extent(pack->writer, extent, err);
+		if (status != UW_OK)
+			return status;
+		pack->open_extent++;
+	}
+	return UW_OK;
 }
 
 static enum uw_status output(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
@@ -110,6 +99,8 @@ static enum uw_status output(void *ctx, unsigned slot_number, uint64_t item, str
 	uw_stage_end(pack->job, UW_STAGE_OUTPUT, &clock);
 	if (status != UW_OK)
 		return status;
+	uw_hash128_update(pack->hash, slot->src.data, (size_t)slot->slice.src_nbytes);
+	uw_stage_end(pack->job, UW_STAGE_HASH, &clock);
 	if (observer != NULL && observer->group != NULL) {
 		struct uw_packed_group packed = {
 			.extent = slot->extent,
@@ -121,7 +112,7 @@ static enum uw_status output(void *ctx, unsigned slot_number, uint64_t item, str
 	}
 	if (pack->job->progress != NULL)
 		pack->job->progress(pack->job->ctx, slot->slice.src_nbytes);
-	return write_extents(pack, item + 1, err);
+	return close_extents(pack, item + 1, err);
 }
 
 /* The extents with offsets and group numbers filled in; the caller frees. */
@@ -185,10 +176,8 @@ enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profi
 	}
 	if (status == UW_OK)
 		status = uw_writer_open(&pack.writer, write, write_ctx, src->nbytes, err);
-	if (status == UW_OK) {
-		close_hashes(&pack, 0);
-		status = write_extents(&pack, 0, err);
-	}
+	if (status == UW_OK)
+		status = close_extents(&pack, 0, err);
 	if (status == UW_OK)
 		status = uw_ordered_run(&run, err);
 	if (status == UW_OK)
