@@ -277,6 +277,7 @@ static enum uw_status check_work(void *ctx, unsigned slot_number, uint64_t item,
 {
 	struct walk *walk = ctx;
 	const struct uw_container *container = walk->container;
+	uint64_t clock = uw_stage_clock(walk->job);
 	enum uw_status status = cancelled(walk->job, err);
 
 	if (status == UW_OK)
@@ -284,6 +285,7 @@ static enum uw_status check_work(void *ctx, unsigned slot_number, uint64_t item,
 	if (status != UW_OK || item == container->index->ngroups)
 		return status;
 	status = read_group(container, item, &walk->slots[slot_number].stored, err);
+	uw_stage_end(walk->job, UW_STAGE_CHECK, &clock);
 	return status == UW_OK ? UW_OK : name_failure(extent_of_group(container, item), err);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Source file -> container: groups are read and encoded side by side, hashed in order, written in order. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "group.h"
 #include "locate.h"
@@ -8,7 +9,7 @@
 #include "stage.h"
 
 struct slot {
-	struct uw_buffer src;
+	struct uw_buffer src, decoded;
 	struct uw_group_encoder encoder;
 	struct uw_slice slice;
 	uint64_t extent;
@@ -18,7 +19,7 @@ struct pack {
 	const struct uw_job *job;
 	enum uw_profile profile;
 	const struct uw_blob *src;
-	const struct uw_pack_observer *observer;
+	const struct uw_pack_options *options;
 	struct uw_extent *extents; /* with src_off, first_group and ngroups */
 	uint64_t nextents;
 	struct slot *slots;
@@ -26,6 +27,30 @@ struct pack {
 	struct uw_hash128 *hash;   /* of the extent being written */
 	uint64_t open_extent;      /* first extent that the writer does not have */
 };
+
+/* Decodes what was just encoded and compares it with the source, while both are in the cache. */
+static enum uw_status prove(const struct uw_job *job, const struct uw_extent *extent, struct slot *slot,
+			    struct uw_error *err)
+{
+	const struct uw_group_encoder *encoder = &slot->encoder;
+	size_t nbytes = (size_t)slot->slice.src_nbytes;
+	uint64_t clock = uw_stage_clock(job);
+	struct uw_error inner = { .file_off = UW_NO_OFFSET };
+	enum uw_status status;
+
+	if (encoder->stored == slot->src.data)
+		return UW_OK; /* stored as it is */
+	status = uw_buffer_reserve(&slot->decoded, nbytes, err);
+	if (status != UW_OK)
+		return status;
+	status = uw_group_decode(job->ops, extent, &slot->slice, &encoder->group, encoder->stored, slot->decoded.data,
+				 &inner);
+	if (status != UW_OK || memcmp(slot->decoded.data, slot->src.data, nbytes) != 0)
+		status = uw_fail(err, UW_ERR_INTERNAL, extent->src_off + slot->slice.src_off,
+				 "what was encoded does not decode to the source; a bug, or a faulty machine");
+	uw_stage_end(job, UW_STAGE_CHECK, &clock);
+	return status;
+}
 
 static enum uw_status encode(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
@@ -49,6 +74,8 @@ static enum uw_status encode(void *ctx, unsigned slot_number, uint64_t item, str
 		status = uw_group_encode(&slot->encoder, pack->job->ops, pack->profile, extent, &slot->slice,
 					 slot->src.data, err);
 	uw_stage_end(pack->job, UW_STAGE_CODE, &clock);
+	if (status == UW_OK && pack->options->prove)
+		status = prove(pack->job, extent, slot, err);
 	return status;
 }
 
@@ -57,13 +84,12 @@ static enum uw_status hash(void *ctx, unsigned slot_number, uint64_t item, struc
 {
 	struct pack *pack = ctx;
 	const struct slot *slot = &pack->slots[slot_number];
-	const struct uw_pack_observer *observer = pack->observer;
 	uint64_t clock = uw_stage_clock(pack->job);
 
 	(void)item;
 	(void)err;
-	if (observer != NULL && observer->source != NULL)
-		observer->source(observer->ctx, slot->src.data, (size_t)slot->slice.src_nbytes);
+	if (pack->options->source != NULL)
+		pack->options->source(pack->options->ctx, slot->src.data, (size_t)slot->slice.src_nbytes);
 	uw_stage_end(pack->job, UW_STAGE_HASH, &clock);
 	return UW_OK;
 }
@@ -92,7 +118,6 @@ static enum uw_status output(void *ctx, unsigned slot_number, uint64_t item, str
 	struct pack *pack = ctx;
 	const struct slot *slot = &pack->slots[slot_number];
 	const struct uw_group_encoder *encoder = &slot->encoder;
-	const struct uw_pack_observer *observer = pack->observer;
 	uint64_t clock = uw_stage_clock(pack->job);
 	enum uw_status status = uw_writer_group(pack->writer, encoder->stored, &encoder->group, err);
 
@@ -101,14 +126,14 @@ static enum uw_status output(void *ctx, unsigned slot_number, uint64_t item, str
 		return status;
 	uw_hash128_update(pack->hash, slot->src.data, (size_t)slot->slice.src_nbytes);
 	uw_stage_end(pack->job, UW_STAGE_HASH, &clock);
-	if (observer != NULL && observer->group != NULL) {
+	if (pack->options->group != NULL) {
 		struct uw_packed_group packed = {
 			.extent = slot->extent,
 			.slice = slot->slice,
 			.group = encoder->group,
 			.counts = encoder->planned ? encoder->plan.counts : NULL,
 		};
-		observer->group(observer->ctx, &packed);
+		pack->options->group(pack->options->ctx, &packed);
 	}
 	if (pack->job->progress != NULL)
 		pack->job->progress(pack->job->ctx, slot->slice.src_nbytes);
@@ -146,6 +171,7 @@ static void free_slots(struct pack *pack)
 {
 	for (unsigned i = 0; pack->slots != NULL && i < uw_ordered_nslots(pack->job->nthreads); i++) {
 		uw_buffer_free(&pack->slots[i].src);
+		uw_buffer_free(&pack->slots[i].decoded);
 		uw_group_encoder_free(&pack->slots[i].encoder);
 	}
 	free(pack->slots);
@@ -153,14 +179,14 @@ static void free_slots(struct pack *pack)
 
 enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profile, const struct uw_blob *src,
 				 const struct uw_extent *extents, uint64_t nextents,
-				 const struct uw_pack_observer *observer, uw_write_fn write, void *write_ctx,
+				 const struct uw_pack_options *options, uw_write_fn write, void *write_ctx,
 				 struct uw_container_id *id, struct uw_error *err)
 {
 	struct pack pack = {
 		.job = job,
 		.profile = profile,
 		.src = src,
-		.observer = observer,
+		.options = options,
 		.nextents = nextents,
 	};
 	struct uw_ordered run = {

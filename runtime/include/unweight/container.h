@@ -24,7 +24,7 @@ enum uw_stage {
 	UW_STAGE_CODE = 1,   /* encoding or decoding, checksums of stored bytes */
 	UW_STAGE_HASH = 2,   /* hashes of source bytes */
 	UW_STAGE_OUTPUT = 3, /* writing, or whatever the caller does with restored bytes */
-	UW_STAGE_CHECK = 4,  /* for callers: reading back and comparing */
+	UW_STAGE_CHECK = 4,  /* decoding and comparing what was encoded, reading back stored bytes */
 };
 #define UW_NSTAGES 5
 
@@ -49,9 +49,10 @@ struct uw_packed_group {
 	const uint64_t *counts;
 };
 
-struct uw_pack_observer {
-	void (*source)(void *ctx, const void *data, size_t nbytes); /* all source bytes, in order, while
-							       * groups before are written; may be NULL */
+struct uw_pack_options {
+	bool prove; /* decode each group and compare it with its source before it is written: UW_ERR_INTERNAL */
+	/* All source bytes, in order, while groups before are written; may be NULL. */
+	void (*source)(void *ctx, const void *data, size_t nbytes);
 	void (*group)(void *ctx, const struct uw_packed_group *packed); /* in order; may be NULL */
 	void *ctx;
 };
@@ -59,11 +60,11 @@ struct uw_pack_observer {
 /*
  * Packs `src`, cut into `extents` (which tile it), into a container written through `write` in order; a NULL `write`
  * only measures. The bytes written depend on the source bytes, the extents and the profile alone. Peak memory: about
- * 48 MiB for each of nthreads + 2 groups at worst (one group with one thread), 25 MiB on usual shapes.
+ * 64 MiB for each of nthreads + 2 groups at worst (one group with one thread), 33 MiB on usual shapes.
  */
 UW_MUST_CHECK enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profile,
 					       const struct uw_blob *src, const struct uw_extent *extents,
-					       uint64_t nextents, const struct uw_pack_observer *observer,
+					       uint64_t nextents, const struct uw_pack_options *options,
 					       uw_write_fn write, void *write_ctx, struct uw_container_id *id,
 					       struct uw_error *err);
 
