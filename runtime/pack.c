@@ -28,24 +28,28 @@ struct pack {
 	uint64_t open_extent;      /* first extent that the writer does not have */
 };
 
+static enum uw_status compare(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
+{
+	const uint8_t **src = ctx;
+	bool same = memcmp(data, *src, nbytes) == 0;
+
+	*src += nbytes;
+	return same ? UW_OK : uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "decoded bytes");
+}
+
 /* Decodes what was just encoded and compares it with the source, while both are in the cache. */
 static enum uw_status prove(const struct uw_job *job, const struct uw_extent *extent, struct slot *slot,
 			    struct uw_error *err)
 {
 	const struct uw_group_encoder *encoder = &slot->encoder;
-	size_t nbytes = (size_t)slot->slice.src_nbytes;
+	const uint8_t *src = slot->src.data;
 	uint64_t clock = uw_stage_clock(job);
-	struct uw_error inner = { .file_off = UW_NO_OFFSET };
-	enum uw_status status;
+	enum uw_status status = UW_OK;
 
-	if (encoder->stored == slot->src.data)
-		return UW_OK; /* stored as it is */
-	status = uw_buffer_reserve(&slot->decoded, nbytes, err);
-	if (status != UW_OK)
-		return status;
-	status = uw_group_decode(job->ops, extent, &slot->slice, &encoder->group, encoder->stored, slot->decoded.data,
-				 &inner);
-	if (status != UW_OK || memcmp(slot->decoded.data, slot->src.data, nbytes) != 0)
+	if (encoder->group.coding != UW_CODING_RAW)
+		status = uw_group_decode_pieces(job->ops, extent, &slot->slice, &encoder->group, encoder->stored,
+						&slot->decoded, compare, &src, err);
+	if (status != UW_OK && status != UW_ERR_NOMEM)
 		status = uw_fail(err, UW_ERR_INTERNAL, extent->src_off + slot->slice.src_off,
 				 "what was encoded does not decode to the source; a bug, or a faulty machine");
 	uw_stage_end(job, UW_STAGE_CHECK, &clock);
