@@ -26,10 +26,11 @@ struct uw_ordered {
 	void *ctx;
 };
 
-/* Items that are under way at most: some that wait for a stage beside those being worked on. */
+/* Items that are under way at most: one more than can be worked on. Each has buffers of its own, and more of them cost
+ * more in cache misses than waiting less brings. */
 static inline unsigned uw_ordered_nslots(unsigned nworkers)
 {
-	return nworkers == 1 ? 1 : nworkers + 2;
+	return nworkers == 1 ? 1 : nworkers + 1;
 }
 
 /* Runs all items. On failure: the status and error of the lowest item that failed, at any number of workers; items

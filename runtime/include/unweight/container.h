@@ -60,7 +60,7 @@ struct uw_pack_options {
 /*
  * Packs `src`, cut into `extents` (which tile it), into a container written through `write` in order; a NULL `write`
  * only measures. The bytes written depend on the source bytes, the extents and the profile alone. Peak memory: about
- * 64 MiB for each of nthreads + 2 groups at worst (one group with one thread), 33 MiB on usual shapes.
+ * 64 MiB for each of nthreads + 1 groups at worst (one group with one thread), 33 MiB on usual shapes.
  */
 UW_MUST_CHECK enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profile,
 					       const struct uw_blob *src, const struct uw_extent *extents,
@@ -97,7 +97,7 @@ struct uw_pieces {
 };
 
 /* Restores the extents from `first` on, `n` of them: decodes every group, checks its hash and each extent's hash, hands
- * the pieces over. Peak memory: about 32 MiB a thread and 64 MiB beside that at worst. */
+ * the pieces over. Peak memory: about 32 MiB for each of nthreads + 1 groups at worst. */
 UW_MUST_CHECK enum uw_status uw_container_restore(const struct uw_container *container, const struct uw_job *job,
 						  uint64_t first, uint64_t n, const struct uw_pieces *pieces,
 						  struct uw_error *err);
