@@ -93,11 +93,10 @@ struct walk {
 	const struct uw_container *container;
 	const struct uw_job *job;
 	struct slot *slots;
+	const struct uw_pieces *pieces;
 	uint64_t first_group;
 	uint64_t open_extent, end_extent;
 	struct uw_hash128 *hash;
-	uw_piece_fn piece;
-	void *ctx;
 };
 
 static enum uw_status cancelled(const struct uw_job *job, struct uw_error *err)
@@ -118,19 +117,36 @@ static const struct uw_extent *group_at(const struct walk *walk, uint64_t item, 
 	return extent;
 }
 
-static enum uw_status restore_work(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+/* Gives decoded bytes to one of the caller's functions, if there is one. */
+static enum uw_status hand_over(const struct walk *walk, enum uw_stage stage, uw_piece_fn fn,
+				const struct uw_extent *extent, const struct uw_slice *slice, const struct slot *slot,
+				struct uw_error *err)
+{
+	uint64_t clock = uw_stage_clock(walk->job);
+	enum uw_status status;
+
+	if (fn == NULL)
+		return UW_OK;
+	status = fn(walk->pieces->ctx, extent, slice, slot->out.data, err);
+	uw_stage_end(walk->job, stage, &clock);
+	return status;
+}
+
+static enum uw_status restore_work(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
 	struct walk *walk = ctx;
-	struct slot *slot = &walk->slots[worker];
+	struct slot *slot = &walk->slots[slot_number];
 	enum uw_status status = cancelled(walk->job, err);
 	struct uw_slice slice;
 	uint64_t g;
+	const struct uw_extent *extent = group_at(walk, item, &g, &slice);
 
-	group_at(walk, item, &g, &slice);
 	if (status == UW_OK)
 		status = uw_buffer_reserve(&slot->out, slice.src_nbytes, err);
 	if (status == UW_OK)
 		status = restore_group(walk->container, walk->job, g, &slot->stored, slot->out.data, err);
+	if (status == UW_OK)
+		status = hand_over(walk, UW_STAGE_OUTPUT, walk->pieces->place, extent, &slice, slot, err);
 	return status;
 }
 
@@ -155,31 +171,40 @@ static enum uw_status close_extents(struct walk *walk, uint64_t groups_done, str
 	return UW_OK;
 }
 
-static enum uw_status restore_commit(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+static enum uw_status restore_hash(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
 	struct walk *walk = ctx;
-	struct slot *slot = &walk->slots[worker];
+	const struct slot *slot = &walk->slots[slot_number];
+	struct uw_slice slice;
+	uint64_t g;
+	const struct uw_extent *extent = group_at(walk, item, &g, &slice);
+
+	return hand_over(walk, UW_STAGE_HASH, walk->pieces->hash, extent, &slice, slot, err);
+}
+
+static enum uw_status restore_output(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
+{
+	struct walk *walk = ctx;
+	const struct slot *slot = &walk->slots[slot_number];
 	struct uw_slice slice;
 	uint64_t g;
 	const struct uw_extent *extent = group_at(walk, item, &g, &slice);
 	uint64_t clock = uw_stage_clock(walk->job);
+	enum uw_status status;
 
 	uw_hash128_update(walk->hash, slot->out.data, (size_t)slice.src_nbytes);
+	status = close_extents(walk, g + 1, err);
 	uw_stage_end(walk->job, UW_STAGE_HASH, &clock);
-	if (walk->piece != NULL) {
-		enum uw_status status = walk->piece(walk->ctx, extent, &slice, slot->out.data, err);
-		uw_stage_end(walk->job, UW_STAGE_OUTPUT, &clock);
-		if (status != UW_OK)
-			return status;
-	}
-	if (walk->job->progress != NULL)
+	if (status == UW_OK)
+		status = hand_over(walk, UW_STAGE_OUTPUT, walk->pieces->output, extent, &slice, slot, err);
+	if (status == UW_OK && walk->job->progress != NULL)
 		walk->job->progress(walk->job->ctx, slice.src_nbytes);
-	return close_extents(walk, g + 1, err);
+	return status;
 }
 
-static void free_slots(struct slot *slots, unsigned n)
+static void free_slots(struct slot *slots, const struct uw_job *job)
 {
-	for (unsigned i = 0; slots != NULL && i < n; i++) {
+	for (unsigned i = 0; slots != NULL && i < uw_ordered_nslots(job->nthreads); i++) {
 		uw_buffer_free(&slots[i].stored);
 		uw_buffer_free(&slots[i].out);
 	}
@@ -187,7 +212,7 @@ static void free_slots(struct slot *slots, unsigned n)
 }
 
 enum uw_status uw_container_restore(const struct uw_container *container, const struct uw_job *job, uint64_t first,
-				    uint64_t n, uw_piece_fn piece, void *ctx, struct uw_error *err)
+				    uint64_t n, const struct uw_pieces *pieces, struct uw_error *err)
 {
 	const struct uw_index *index = container->index;
 	struct walk walk = {
@@ -195,11 +220,14 @@ enum uw_status uw_container_restore(const struct uw_container *container, const 
 		.job = job,
 		.open_extent = first,
 		.end_extent = first + n,
-		.piece = piece,
-		.ctx = ctx,
+		.pieces = pieces,
 	};
-	struct uw_ordered run = { .nworkers = job->nthreads, .work = restore_work, .commit = restore_commit,
-				  .ctx = &walk };
+	struct uw_ordered run = {
+		.nworkers = job->nthreads,
+		.work = restore_work,
+		.stage = { restore_hash, restore_output },
+		.ctx = &walk,
+	};
 	enum uw_status status = UW_OK;
 
 	if (first > index->nextents || n > index->nextents - first)
@@ -209,7 +237,7 @@ enum uw_status uw_container_restore(const struct uw_container *container, const 
 	walk.first_group = index->extents[first].first_group;
 	run.nitems = index->extents[first + n - 1].first_group + index->extents[first + n - 1].ngroups -
 		     walk.first_group;
-	walk.slots = calloc(job->nthreads, sizeof(*walk.slots));
+	walk.slots = calloc(uw_ordered_nslots(job->nthreads), sizeof(*walk.slots));
 	walk.hash = uw_hash128_new();
 	if (walk.slots == NULL || walk.hash == NULL)
 		status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "restoring");
@@ -218,7 +246,7 @@ enum uw_status uw_container_restore(const struct uw_container *container, const 
 	if (status == UW_OK)
 		status = uw_ordered_run(&run, err);
 	uw_hash128_free(walk.hash);
-	free_slots(walk.slots, job->nthreads);
+	free_slots(walk.slots, job);
 	return status;
 }
 
@@ -245,21 +273,23 @@ static enum uw_status check_gap(const struct uw_container *container, uint64_t g
 	return UW_OK;
 }
 
-static enum uw_status check_work(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+static enum uw_status check_work(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
 	struct walk *walk = ctx;
 	const struct uw_container *container = walk->container;
+	uint64_t clock = uw_stage_clock(walk->job);
 	enum uw_status status = cancelled(walk->job, err);
 
 	if (status == UW_OK)
 		status = check_gap(container, item, err);
 	if (status != UW_OK || item == container->index->ngroups)
 		return status;
-	status = read_group(container, item, &walk->slots[worker].stored, err);
+	status = read_group(container, item, &walk->slots[slot_number].stored, err);
+	uw_stage_end(walk->job, UW_STAGE_CHECK, &clock);
 	return status == UW_OK ? UW_OK : name_failure(extent_of_group(container, item), err);
 }
 
-static enum uw_status check_commit(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+static enum uw_status check_done(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
 	struct walk *walk = ctx;
 
@@ -276,16 +306,16 @@ enum uw_status uw_container_check(const struct uw_container *container, const st
 		.nitems = container->index->ngroups + 1, /* the last one is the gap before the index */
 		.nworkers = job->nthreads,
 		.work = check_work,
-		.commit = check_commit,
+		.stage = { check_done },
 		.ctx = &walk,
 	};
 	enum uw_status status;
 
-	walk.slots = calloc(job->nthreads, sizeof(*walk.slots));
+	walk.slots = calloc(uw_ordered_nslots(job->nthreads), sizeof(*walk.slots));
 	if (walk.slots == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "checking");
 	status = uw_ordered_run(&run, err);
-	free_slots(walk.slots, job->nthreads);
+	free_slots(walk.slots, job);
 	return status;
 }
 

@@ -3,23 +3,29 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <zstd.h>
 
 #define ZSTD_LEVEL 3
+#define HUGE_PAGE_NBYTES (UINT64_C(2) << 20)
+#define PIECE_NBYTES (UINT64_C(512) << 10) /* fits a core's own cache beside what it is decoded from */
 #define SMALL_NBYTES 65536u /* below this the fixed costs of a coded group count: always try zstd too */
 
 enum uw_status uw_buffer_reserve(struct uw_buffer *buffer, uint64_t nbytes, struct uw_error *err)
 {
-	uint64_t rounded = (nbytes + 63) & ~UINT64_C(63);
+	bool big = nbytes >= HUGE_PAGE_NBYTES;
+	uint64_t align = big ? HUGE_PAGE_NBYTES : 64, rounded = (nbytes + align - 1) & ~(align - 1);
 
 	if (nbytes <= buffer->nbytes)
 		return UW_OK;
 	uw_buffer_free(buffer);
 	if (rounded < nbytes || rounded > SIZE_MAX)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "buffer of %llu bytes", (unsigned long long)nbytes);
-	buffer->data = aligned_alloc(64, (size_t)rounded);
+	buffer->data = aligned_alloc((size_t)align, (size_t)rounded);
 	if (buffer->data == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "buffer of %llu bytes", (unsigned long long)nbytes);
+	if (big) /* a fault for 2 MiB, not for each 4 KiB; as good as unsaid where there are none */
+		(void)madvise(buffer->data, (size_t)rounded, MADV_HUGEPAGE);
 	buffer->nbytes = (size_t)rounded;
 	return UW_OK;
 }
@@ -174,24 +180,40 @@ static enum uw_status decode_zstd(const struct uw_slice *slice, const struct uw_
 	return UW_OK;
 }
 
+/* An error within stored bytes as one within the container. */
+static enum uw_status fail_at(const struct uw_group *group, const struct uw_error *inner, struct uw_error *err)
+{
+	return uw_fail(err, inner->status, group->off + (inner->file_off == UW_NO_OFFSET ? 0 : inner->file_off), "%s",
+		       inner->what);
+}
+
+static enum uw_status open_codec(const struct uw_extent *extent, const struct uw_slice *slice,
+				 const struct uw_group *group, const uint8_t *stored, struct uw_coded *coded,
+				 struct uw_error *err)
+{
+	struct uw_error inner = { .file_off = UW_NO_OFFSET };
+	struct uw_shape shape;
+
+	if (shape_of(extent, slice, &shape) != UW_OK)
+		return uw_fail(err, UW_ERR_LAYOUT, group->off, "shape of a coded group");
+	if (uw_coded_open(&shape, (enum uw_coding)group->coding, group->ntables, group->npatches, stored,
+			  (size_t)group->nbytes, coded, &inner) != UW_OK)
+		return fail_at(group, &inner, err);
+	return UW_OK;
+}
+
 static enum uw_status decode_codec(const struct uw_cpu_ops *ops, const struct uw_extent *extent,
 				   const struct uw_slice *slice, const struct uw_group *group, const uint8_t *stored,
 				   uint8_t *dst, struct uw_error *err)
 {
 	struct uw_error inner = { .file_off = UW_NO_OFFSET };
 	struct uw_coded coded;
-	struct uw_shape shape;
-	enum uw_status status = shape_of(extent, slice, &shape);
+	enum uw_status status = open_codec(extent, slice, group, stored, &coded, err);
 
 	if (status != UW_OK)
-		return uw_fail(err, UW_ERR_LAYOUT, group->off, "shape of a coded group");
-	status = uw_coded_open(&shape, (enum uw_coding)group->coding, group->ntables, group->npatches, stored,
-			       (size_t)group->nbytes, &coded, &inner);
-	if (status == UW_OK)
-		status = uw_coded_decode(ops, &coded, UW_STORE_CACHED, (uint16_t *)(void *)dst, &inner);
-	if (status != UW_OK)
-		return uw_fail(err, status, group->off + (inner.file_off == UW_NO_OFFSET ? 0 : inner.file_off), "%s",
-			       inner.what);
+		return status;
+	if (uw_coded_decode(ops, &coded, UW_STORE_CACHED, (uint16_t *)(void *)dst, &inner) != UW_OK)
+		return fail_at(group, &inner, err);
 	swap_words_if_big_endian(dst, slice->src_nbytes);
 	return UW_OK;
 }
@@ -211,4 +233,51 @@ enum uw_status uw_group_decode(const struct uw_cpu_ops *ops, const struct uw_ext
 		return decode_codec(ops, extent, slice, group, stored, dst, err);
 	}
 	return uw_fail(err, UW_ERR_LAYOUT, group->off, "coding %u", group->coding);
+}
+
+/* Some row blocks after the other. */
+static enum uw_status decode_blocks(const struct uw_cpu_ops *ops, const struct uw_extent *extent,
+				    const struct uw_slice *slice, const struct uw_group *group, const uint8_t *stored,
+				    struct uw_buffer *buffer, uw_write_fn take, void *ctx, struct uw_error *err)
+{
+	uint64_t block_nbytes = UW_BLOCK_ROWS * slice->ncols * 2, n;
+	uint64_t nblocks = block_nbytes < PIECE_NBYTES ? PIECE_NBYTES / block_nbytes : 1;
+	uint64_t total = (slice->nrows + UW_BLOCK_ROWS - 1) / UW_BLOCK_ROWS;
+	struct uw_error inner = { .file_off = UW_NO_OFFSET };
+	struct uw_coded coded;
+	enum uw_status status = open_codec(extent, slice, group, stored, &coded, err);
+
+	if (status == UW_OK)
+		status = uw_buffer_reserve(buffer, nblocks * block_nbytes, err);
+	for (uint64_t b = 0; b < total && status == UW_OK; b += nblocks) {
+		if (nblocks > total - b)
+			nblocks = total - b;
+		n = slice->src_nbytes - b * block_nbytes;
+		if (n > nblocks * block_nbytes)
+			n = nblocks * block_nbytes;
+		if (uw_coded_decode_blocks(ops, &coded, b, nblocks, UW_STORE_CACHED,
+					   (uint16_t *)(void *)buffer->data, (size_t)slice->ncols, &inner) != UW_OK)
+			return fail_at(group, &inner, err);
+		swap_words_if_big_endian(buffer->data, n);
+		status = take(ctx, buffer->data, (size_t)n, err);
+	}
+	return status;
+}
+
+enum uw_status uw_group_decode_pieces(const struct uw_cpu_ops *ops, const struct uw_extent *extent,
+				      const struct uw_slice *slice, const struct uw_group *group,
+				      const uint8_t *stored, struct uw_buffer *buffer, uw_write_fn take, void *ctx,
+				      struct uw_error *err)
+{
+	bool coded = group->coding == UW_CODING_H || group->coding == UW_CODING_P4;
+	enum uw_status status;
+
+	if (coded && extent->order == UW_ORDER_TILED)
+		return decode_blocks(ops, extent, slice, group, stored, buffer, take, ctx, err);
+	if (group->coding == UW_CODING_RAW)
+		return take(ctx, stored, (size_t)slice->src_nbytes, err);
+	status = uw_buffer_reserve(buffer, slice->src_nbytes, err);
+	if (status == UW_OK)
+		status = uw_group_decode(ops, extent, slice, group, stored, buffer->data, err);
+	return status == UW_OK ? take(ctx, buffer->data, (size_t)slice->src_nbytes, err) : status;
 }

@@ -35,4 +35,11 @@ UW_MUST_CHECK enum uw_status uw_group_decode(const struct uw_cpu_ops *ops, const
 					     const struct uw_slice *slice, const struct uw_group *group,
 					     const uint8_t *stored, uint8_t *dst, struct uw_error *err);
 
+/* The same bytes in order, piece by piece, each while it is still in the core's own cache; `buffer` is for the pieces.
+ * Any other status than UW_OK from `take` ends it. */
+UW_MUST_CHECK enum uw_status uw_group_decode_pieces(const struct uw_cpu_ops *ops, const struct uw_extent *extent,
+						    const struct uw_slice *slice, const struct uw_group *group,
+						    const uint8_t *stored, struct uw_buffer *buffer, uw_write_fn take,
+						    void *ctx, struct uw_error *err);
+
 #endif

@@ -5,101 +5,132 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+enum { WORK = -1 }; /* stands for a stage's number in a task */
+
+struct task {
+	int stage;
+	uint64_t item;
+};
+
 struct run {
 	const struct uw_ordered *job;
+	unsigned nslots;
 	pthread_mutex_t lock;
-	pthread_cond_t turn;     /* `committed` or `failed` changed */
-	uint64_t next;           /* first item nobody has taken */
-	uint64_t committed;      /* items before this one are done */
-	bool failed;
+	pthread_cond_t moved;  /* something below changed */
+	uint64_t end;          /* items from here on are not wanted: nitems, or the lowest one that failed */
+	uint64_t taken;        /* first item whose work nobody has taken */
+	bool *worked;          /* of each slot: the work is done, stage 0 has not begun */
+	uint64_t done[UW_ORDERED_NSTAGES]; /* first item that is not through the stage */
+	bool busy[UW_ORDERED_NSTAGES];
 	struct uw_error *err;
 	enum uw_status status;
 };
 
-struct worker {
-	struct run *run;
-	unsigned number;
-	pthread_t thread;
-};
-
-/* Waits for the item's turn; false if an earlier item failed. Called and left with the lock held. */
-static bool wait_turn(struct run *run, uint64_t item)
+static unsigned slot_of(const struct run *run, uint64_t item)
 {
-	while (!run->failed && run->committed != item)
-		pthread_cond_wait(&run->turn, &run->lock);
-	return !run->failed;
+	return (unsigned)(item % run->nslots);
 }
 
-static void finish_item(struct run *run, unsigned number, uint64_t item, enum uw_status status,
-			const struct uw_error *error)
+/* Can the next item enter the stage? With the lock held, as all up to finish(). */
+static bool ready(const struct run *run, int stage)
 {
-	struct uw_error own = *error;
+	uint64_t item = run->done[stage];
 
-	pthread_mutex_lock(&run->lock);
-	if (wait_turn(run, item)) {
-		if (status == UW_OK) {
-			/* the turn is ours until `committed` moves on: no need to hold the lock */
-			pthread_mutex_unlock(&run->lock);
-			status = run->job->commit(run->job->ctx, number, item, &own);
-			pthread_mutex_lock(&run->lock);
-		}
-		if (status != UW_OK) {
-			run->failed = true;
-			run->status = status;
-			if (run->err != NULL)
-				*run->err = own;
-		}
-		run->committed = item + 1;
-		pthread_cond_broadcast(&run->turn);
+	if (run->busy[stage] || item >= run->end)
+		return false;
+	return stage == 0 ? run->worked[slot_of(run, item)] : item < run->done[stage - 1];
+}
+
+static bool try_take(struct run *run, struct task *task)
+{
+	for (int stage = 0; stage < UW_ORDERED_NSTAGES; stage++) {
+		if (!ready(run, stage))
+			continue;
+		*task = (struct task){ stage, run->done[stage] };
+		run->busy[stage] = true;
+		if (stage == 0)
+			run->worked[slot_of(run, task->item)] = false;
+		return true;
 	}
-	pthread_mutex_unlock(&run->lock);
+	if (run->taken >= run->end || run->taken - run->done[UW_ORDERED_NSTAGES - 1] == run->nslots)
+		return false;
+	*task = (struct task){ WORK, run->taken++ };
+	return true;
+}
+
+/* Waits for something to do; false if there will be nothing any more. */
+static bool take(struct run *run, struct task *task)
+{
+	while (!try_take(run, task)) {
+		if (run->done[UW_ORDERED_NSTAGES - 1] >= run->end)
+			return false;
+		pthread_cond_wait(&run->moved, &run->lock);
+	}
+	return true;
+}
+
+static void finish(struct run *run, const struct task *task, enum uw_status status, const struct uw_error *error)
+{
+	if (task->stage != WORK)
+		run->busy[task->stage] = false;
+	if (status == UW_OK) {
+		if (task->stage == WORK)
+			run->worked[slot_of(run, task->item)] = true;
+		else
+			run->done[task->stage]++;
+	} else if (task->item < run->end) {
+		run->end = task->item;
+		run->status = status;
+		if (run->err != NULL)
+			*run->err = *error;
+	}
+	pthread_cond_broadcast(&run->moved);
 }
 
 static void *work_loop(void *arg)
 {
-	struct worker *worker = arg;
-	struct run *run = worker->run;
+	struct run *run = arg;
+	const struct uw_ordered *job = run->job;
+	struct task task;
 
-	for (;;) {
+	pthread_mutex_lock(&run->lock);
+	while (take(run, &task)) {
 		struct uw_error error = { .file_off = UW_NO_OFFSET };
+		uw_ordered_fn fn = task.stage == WORK ? job->work : job->stage[task.stage];
 		enum uw_status status;
-		uint64_t item;
 
-		pthread_mutex_lock(&run->lock);
-		item = run->next;
-		if (run->failed || item == run->job->nitems) {
-			pthread_mutex_unlock(&run->lock);
-			return NULL;
-		}
-		run->next++;
 		pthread_mutex_unlock(&run->lock);
-		status = run->job->work(run->job->ctx, worker->number, item, &error);
-		finish_item(run, worker->number, item, status, &error);
+		status = fn != NULL ? fn(job->ctx, slot_of(run, task.item), task.item, &error) : UW_OK;
+		pthread_mutex_lock(&run->lock);
+		finish(run, &task, status, &error);
 	}
+	pthread_mutex_unlock(&run->lock);
+	return NULL;
 }
 
 enum uw_status uw_ordered_run(const struct uw_ordered *job, struct uw_error *err)
 {
-	struct run run = { .job = job, .err = err, .status = UW_OK };
-	unsigned started = 1;
-	struct worker *workers = calloc(job->nworkers, sizeof(*workers));
+	struct run run = { .job = job, .nslots = uw_ordered_nslots(job->nworkers), .end = job->nitems, .err = err };
+	pthread_t *threads = calloc(job->nworkers, sizeof(*threads));
+	unsigned started = 1; /* the first one is the caller */
 
-	if (workers == NULL)
+	run.worked = calloc(run.nslots, sizeof(*run.worked));
+	if (threads == NULL || run.worked == NULL) {
+		free(threads);
+		free(run.worked);
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "workers");
-	pthread_mutex_init(&run.lock, NULL);
-	pthread_cond_init(&run.turn, NULL);
-	workers[0] = (struct worker){ .run = &run };
-	/* fewer threads than asked for is slower, not wrong */
-	for (; started < job->nworkers && started < job->nitems; started++) {
-		workers[started] = (struct worker){ .run = &run, .number = started };
-		if (pthread_create(&workers[started].thread, NULL, work_loop, &workers[started]) != 0)
-			break;
 	}
-	work_loop(&workers[0]);
+	pthread_mutex_init(&run.lock, NULL);
+	pthread_cond_init(&run.moved, NULL);
+	/* fewer threads than asked for is slower, not wrong */
+	while (started < job->nworkers && pthread_create(&threads[started], NULL, work_loop, &run) == 0)
+		started++;
+	work_loop(&run);
 	for (unsigned i = 1; i < started; i++)
-		pthread_join(workers[i].thread, NULL);
-	pthread_cond_destroy(&run.turn);
+		pthread_join(threads[i], NULL);
+	pthread_cond_destroy(&run.moved);
 	pthread_mutex_destroy(&run.lock);
-	free(workers);
+	free(threads);
+	free(run.worked);
 	return run.status;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Source file -> container: groups are read and encoded side by side, hashed and written in order. */
+/* Source file -> container: groups are read and encoded side by side, hashed in order, written in order. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "group.h"
 #include "locate.h"
@@ -8,7 +9,7 @@
 #include "stage.h"
 
 struct slot {
-	struct uw_buffer src;
+	struct uw_buffer src, decoded;
 	struct uw_group_encoder encoder;
 	struct uw_slice slice;
 	uint64_t extent;
@@ -18,19 +19,47 @@ struct pack {
 	const struct uw_job *job;
 	enum uw_profile profile;
 	const struct uw_blob *src;
-	const struct uw_pack_observer *observer;
+	const struct uw_pack_options *options;
 	struct uw_extent *extents; /* with src_off, first_group and ngroups */
 	uint64_t nextents;
 	struct slot *slots;
 	struct uw_writer *writer;
-	struct uw_hash128 *hash;   /* of the extent being committed */
+	struct uw_hash128 *hash;   /* of the extent being written */
 	uint64_t open_extent;      /* first extent that the writer does not have */
 };
 
-static enum uw_status work(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+static enum uw_status compare(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
+{
+	const uint8_t **src = ctx;
+	bool same = memcmp(data, *src, nbytes) == 0;
+
+	*src += nbytes;
+	return same ? UW_OK : uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "decoded bytes");
+}
+
+/* Decodes what was just encoded and compares it with the source, while both are in the cache. */
+static enum uw_status prove(const struct uw_job *job, const struct uw_extent *extent, struct slot *slot,
+			    struct uw_error *err)
+{
+	const struct uw_group_encoder *encoder = &slot->encoder;
+	const uint8_t *src = slot->src.data;
+	uint64_t clock = uw_stage_clock(job);
+	enum uw_status status = UW_OK;
+
+	if (encoder->group.coding != UW_CODING_RAW)
+		status = uw_group_decode_pieces(job->ops, extent, &slot->slice, &encoder->group, encoder->stored,
+						&slot->decoded, compare, &src, err);
+	if (status != UW_OK && status != UW_ERR_NOMEM)
+		status = uw_fail(err, UW_ERR_INTERNAL, extent->src_off + slot->slice.src_off,
+				 "what was encoded does not decode to the source; a bug, or a faulty machine");
+	uw_stage_end(job, UW_STAGE_CHECK, &clock);
+	return status;
+}
+
+static enum uw_status encode(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
 	struct pack *pack = ctx;
-	struct slot *slot = &pack->slots[worker];
+	struct slot *slot = &pack->slots[slot_number];
 	uint64_t clock = uw_stage_clock(pack->job);
 	const struct uw_extent *extent;
 	enum uw_status status;
@@ -49,7 +78,24 @@ static enum uw_status work(void *ctx, unsigned worker, uint64_t item, struct uw_
 		status = uw_group_encode(&slot->encoder, pack->job->ops, pack->profile, extent, &slot->slice,
 					 slot->src.data, err);
 	uw_stage_end(pack->job, UW_STAGE_CODE, &clock);
+	if (status == UW_OK && pack->options->prove)
+		status = prove(pack->job, extent, slot, err);
 	return status;
+}
+
+/* Alone in its stage: the caller's hash may be the slowest of all. */
+static enum uw_status hash(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
+{
+	struct pack *pack = ctx;
+	const struct slot *slot = &pack->slots[slot_number];
+	uint64_t clock = uw_stage_clock(pack->job);
+
+	(void)item;
+	(void)err;
+	if (pack->options->source != NULL)
+		pack->options->source(pack->options->ctx, slot->src.data, (size_t)slot->slice.src_nbytes);
+	uw_stage_end(pack->job, UW_STAGE_HASH, &clock);
+	return UW_OK;
 }
 
 /* Hands the writer all extents whose groups are complete. */
@@ -71,12 +117,11 @@ static enum uw_status close_extents(struct pack *pack, uint64_t groups_done, str
 	return UW_OK;
 }
 
-static enum uw_status commit(void *ctx, unsigned worker, uint64_t item, struct uw_error *err)
+static enum uw_status output(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
 	struct pack *pack = ctx;
-	struct slot *slot = &pack->slots[worker];
+	const struct slot *slot = &pack->slots[slot_number];
 	const struct uw_group_encoder *encoder = &slot->encoder;
-	const struct uw_pack_observer *observer = pack->observer;
 	uint64_t clock = uw_stage_clock(pack->job);
 	enum uw_status status = uw_writer_group(pack->writer, encoder->stored, &encoder->group, err);
 
@@ -84,17 +129,15 @@ static enum uw_status commit(void *ctx, unsigned worker, uint64_t item, struct u
 	if (status != UW_OK)
 		return status;
 	uw_hash128_update(pack->hash, slot->src.data, (size_t)slot->slice.src_nbytes);
-	if (observer != NULL && observer->source != NULL)
-		observer->source(observer->ctx, slot->src.data, (size_t)slot->slice.src_nbytes);
 	uw_stage_end(pack->job, UW_STAGE_HASH, &clock);
-	if (observer != NULL && observer->group != NULL) {
+	if (pack->options->group != NULL) {
 		struct uw_packed_group packed = {
 			.extent = slot->extent,
 			.slice = slot->slice,
 			.group = encoder->group,
 			.counts = encoder->planned ? encoder->plan.counts : NULL,
 		};
-		observer->group(observer->ctx, &packed);
+		pack->options->group(pack->options->ctx, &packed);
 	}
 	if (pack->job->progress != NULL)
 		pack->job->progress(pack->job->ctx, slot->slice.src_nbytes);
@@ -130,8 +173,9 @@ static enum uw_status lay_out(struct pack *pack, const struct uw_extent *extents
 
 static void free_slots(struct pack *pack)
 {
-	for (unsigned i = 0; pack->slots != NULL && i < pack->job->nthreads; i++) {
+	for (unsigned i = 0; pack->slots != NULL && i < uw_ordered_nslots(pack->job->nthreads); i++) {
 		uw_buffer_free(&pack->slots[i].src);
+		uw_buffer_free(&pack->slots[i].decoded);
 		uw_group_encoder_free(&pack->slots[i].encoder);
 	}
 	free(pack->slots);
@@ -139,21 +183,23 @@ static void free_slots(struct pack *pack)
 
 enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profile, const struct uw_blob *src,
 				 const struct uw_extent *extents, uint64_t nextents,
-				 const struct uw_pack_observer *observer, uw_write_fn write, void *write_ctx,
+				 const struct uw_pack_options *options, uw_write_fn write, void *write_ctx,
 				 struct uw_container_id *id, struct uw_error *err)
 {
 	struct pack pack = {
 		.job = job,
 		.profile = profile,
 		.src = src,
-		.observer = observer,
+		.options = options,
 		.nextents = nextents,
 	};
-	struct uw_ordered run = { .nworkers = job->nthreads, .work = work, .commit = commit, .ctx = &pack };
+	struct uw_ordered run = {
+		.nworkers = job->nthreads, .work = encode, .stage = { hash, output }, .ctx = &pack,
+	};
 	enum uw_status status = lay_out(&pack, extents, &run.nitems, err);
 
 	if (status == UW_OK) {
-		pack.slots = calloc(job->nthreads, sizeof(*pack.slots));
+		pack.slots = calloc(uw_ordered_nslots(job->nthreads), sizeof(*pack.slots));
 		pack.hash = uw_hash128_new();
 		if (pack.slots == NULL || pack.hash == NULL)
 			status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "packing");

@@ -20,7 +20,7 @@ static const struct uw_option options[] = {
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs. Never changes the output", OPT_THREADS },
 	{ 'f', "force", NULL, "replace an existing bundle", OPT_FORCE },
 	{ 0, "strict", NULL, "refuse odd files (malformed safetensors, pickles, GGUF) instead of carrying them", OPT_STRICT },
-	{ 0, "no-check", NULL, "do not decode what was written and compare it with the source", OPT_NO_CHECK },
+	{ 0, "no-check", NULL, "do not decode what was coded and compare it with the source, nor read back what was written", OPT_NO_CHECK },
 	{ 0, "json", "FILE", "write a report; - is standard output", OPT_JSON },
 	{ 0 },
 };
@@ -31,8 +31,9 @@ static const struct uw_cli cli = {
 	.summary = "Compresses a model without changing a bit of it. PATH is a .safetensors file, a model folder,\n"
 		   "a .tar, .tar.gz, .tar.zst or .zip of one, - for a tar on standard input, or another bundle.",
 	.epilog = "Every file of the folder is kept: BF16 tensors are coded, other tensors packed by zstd if that helps,\n"
-		  "all other files carried as they are. Before the bundle gets its name, everything in it is decoded\n"
-		  "from disk and compared with the source, byte for byte.\n\n"
+		  "all other files carried as they are. Before anything coded is written, it is decoded and\n"
+		  "compared with the source byte for byte; before the bundle gets its name, all of it is read back and\n"
+		  "its checksums are checked.\n\n"
 		  "Exit codes: 0 done, 1 the source changed meanwhile, 2 usage, 3 input not acceptable, 4 output exists,\n"
 		  "5 corrupt source bundle, 6 I/O error, 7 out of space or memory, 8 unsupported, 70 bug.",
 	.options = options,

@@ -115,12 +115,13 @@ static enum uw_status compare_blobs(const struct uw_bundle_file *ours, const str
 	enum uw_status status;
 
 	if (ours->is_container) {
+		const struct uw_pieces pieces = { .output = compare_piece, .ctx = c };
 		uint64_t nextents = ours->container.index->nextents;
 
 		/* the shorter of both must be a prefix: look for a difference there first */
 		if (ours->source.nbytes > c->other->nbytes)
 			nextents = 0;
-		status = uw_container_restore(&ours->container, job, 0, nextents, compare_piece, c, err);
+		status = uw_container_restore(&ours->container, job, 0, nextents, &pieces, err);
 	} else {
 		status = ours->source.nbytes > c->other->nbytes ? UW_OK : uw_blob_each(job, &ours->source, compare_bytes, c, err);
 	}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "each.h"
+#include "exitcode.h"
 #include "unweight/clock.h"
 
 struct state {
@@ -52,130 +53,107 @@ static enum uw_status take_plain(void *ctx, const void *data, size_t nbytes, str
 static enum uw_status write_container(struct state *s, const struct uw_blob *blob, struct uw_container_id *id,
 				      struct uw_error *err)
 {
-	struct uw_pack_observer observer = {
+	struct uw_pack_options options = {
+		.prove = s->options->check && s->sink != NULL,
 		.source = observe_source,
 		.group = s->options->group != NULL ? observe_group : NULL,
 		.ctx = s,
 	};
 
 	return uw_container_pack(&s->options->job, s->options->profile, blob, s->classified.file.extents,
-				 s->classified.file.nextents, &observer, s->sink != NULL ? sink_write : NULL, s->sink,
+				 s->classified.file.nextents, &options, s->sink != NULL ? sink_write : NULL, s->sink,
 				 id, err);
 }
 
 /* ---- reading back ---- */
 
-struct comparison {
-	const struct uw_blob *source;
-	uint8_t *buffer; /* UW_PIECE_NBYTES */
-	uint64_t off;    /* of the next bytes of a plain file */
-};
-
-static enum uw_status fail_differs(uint64_t off, struct uw_error *err)
-{
-	return uw_fail(err, UW_ERR_MISMATCH, off, "what was written does not restore the source; did it change meanwhile?");
-}
-
-static enum uw_status compare(struct comparison *c, const uint8_t *data, uint64_t nbytes, uint64_t off,
-			      struct uw_error *err)
-{
-	for (uint64_t done = 0, n; done < nbytes; done += n) {
-		enum uw_status status;
-
-		n = nbytes - done < UW_PIECE_NBYTES ? nbytes - done : UW_PIECE_NBYTES;
-		status = uw_blob_read(c->source, c->buffer, (size_t)n, off + done, err);
-		if (status != UW_OK)
-			return status;
-		if (memcmp(data + done, c->buffer, (size_t)n) != 0)
-			return fail_differs(off + done, err);
-	}
-	return UW_OK;
-}
-
-static enum uw_status compare_piece(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
-				    const void *data, struct uw_error *err)
-{
-	return compare(ctx, data, slice->src_nbytes, extent->src_off + slice->src_off, err);
-}
-
-static enum uw_status check_container(const struct uw_job *job, const struct uw_blob *stored, struct comparison *c,
-				      struct uw_error *err)
+/* The container is the one that was written, byte for byte: the index by its hash, the groups by those in it. */
+static enum uw_status check_container(const struct uw_job *job, const struct uw_blob *stored,
+				      const struct uw_manifest_file *file, struct uw_error *err)
 {
 	struct uw_container container;
 	enum uw_status status = uw_container_open(stored, job->ops, &container, err);
 
 	if (status != UW_OK)
 		return status;
-	if (container.index->src_nbytes != c->source->nbytes)
-		status = fail_differs(0, err);
+	if (stored->nbytes != file->id.nbytes || container.index->src_nbytes != file->nbytes ||
+	    memcmp(container.index->id.index_xxh64, file->id.index_xxh64, sizeof(file->id.index_xxh64)) != 0)
+		status = uw_fail(err, UW_ERR_CHECKSUM, container.index->index_off, "another index");
 	else
-		status = uw_container_restore(&container, job, 0, container.index->nextents, compare_piece, c, err);
+		status = uw_container_check(&container, job, err);
 	uw_container_close(&container);
 	return status;
 }
 
-static enum uw_status compare_bytes(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
+static enum uw_status hash_bytes(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
 {
-	struct comparison *c = ctx;
-	enum uw_status status = compare(c, data, nbytes, c->off, err);
+	uw_sha256_update(ctx, data, nbytes);
+	return UW_OK;
+}
 
-	c->off += nbytes;
+/* A plain file: the bytes that were hashed on their way in. */
+static enum uw_status check_plain(const struct uw_job *job, const struct uw_blob *stored,
+				  const struct uw_manifest_file *file, struct uw_error *err)
+{
+	uint8_t digest[UW_SHA256_NBYTES];
+	struct uw_sha256 sha256;
+	uint64_t since = uw_clock_ns();
+	enum uw_status status = uw_sha256_init(&sha256, err);
+
+	if (status != UW_OK)
+		return status;
+	status = uw_blob_each(job, stored, hash_bytes, &sha256, err);
+	if (job->spent != NULL)
+		job->spent(job->ctx, UW_STAGE_CHECK, uw_clock_ns() - since);
+	if (status != UW_OK) {
+		uw_sha256_free(&sha256);
+		return status;
+	}
+	status = uw_sha256_final(&sha256, digest, err);
+	if (status == UW_OK && memcmp(digest, file->sha256, sizeof(digest)) != 0)
+		status = uw_fail(err, UW_ERR_CHECKSUM, UW_NO_OFFSET, "another SHA-256");
 	return status;
 }
 
-static enum uw_status check_plain(const struct uw_job *job, const struct uw_blob *stored, struct comparison *c,
-				  struct uw_error *err)
+/* What the reading finds wrong is no fault of a bundle that somebody gave us. */
+static enum uw_status blame_disk(struct uw_error *err)
 {
-	if (stored->nbytes != c->source->nbytes)
-		return fail_differs(0, err);
-	return uw_blob_each(job, stored, compare_bytes, c, err);
+	char what[sizeof(err->what)];
+
+	memcpy(what, err->what, sizeof(what));
+	return uw_fail(err, UW_ERR_IO, err->file_off, "what was written does not read back: %.160s", what);
 }
 
-/* Decodes from disk what was just written, and compares it with the source byte for byte. */
-static enum uw_status check_written(struct state *s, const char *stored_path, const struct uw_blob *source,
+/* Reads what was just written: these bytes, every group of which was decoded before, and no others. */
+static enum uw_status check_written(struct state *s, const char *stored_path, const struct uw_manifest_file *file,
 				    struct uw_error *err)
 {
 	struct uw_job job = s->options->job;
-	struct comparison c = { .source = source, .buffer = malloc(UW_PIECE_NBYTES) };
 	struct uw_blob stored;
 	enum uw_status status;
 	int folder, fd = -1;
 
 	job.progress = NULL;
-	job.spent = NULL;
 	folder = open(uw_sink_folder_path(s->sink), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (folder >= 0)
 		fd = openat(folder, stored_path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		status = uw_fail_errno(err, errno, "reading back '%s'", stored_path);
-	else if (c.buffer == NULL)
-		status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "comparing");
 	else
 		status = uw_blob_of_fd(&fd, &stored, err);
 	if (status == UW_OK)
-		status = s->classified.kind == UW_FILE_PLAIN ? check_plain(&job, &stored, &c, err) :
-							       check_container(&job, &stored, &c, err);
+		status = file->container ? check_container(&job, &stored, file, err) :
+					   check_plain(&job, &stored, file, err);
+	if (status != UW_OK && uw_exit_of_status(status) == UW_EXIT_CORRUPT)
+		status = blame_disk(err);
 	if (fd >= 0)
 		close(fd);
 	if (folder >= 0)
 		close(folder);
-	free(c.buffer);
 	return status;
 }
 
 /* ---- one file ---- */
-
-static enum uw_status check_timed(struct state *s, const char *stored_path, const struct uw_blob *source,
-				  struct uw_error *err)
-{
-	const struct uw_job *job = &s->options->job;
-	uint64_t since = uw_clock_ns();
-	enum uw_status status = check_written(s, stored_path, source, err);
-
-	if (job->spent != NULL)
-		job->spent(job->ctx, UW_STAGE_CHECK, uw_clock_ns() - since);
-	return status;
-}
 
 static enum uw_status write_file(struct state *s, const struct uw_blob *blob, const char *stored_path,
 				 struct uw_manifest_file *file, struct uw_error *err)
@@ -220,8 +198,10 @@ static enum uw_status pack_file(struct state *s, const struct uw_entry *entry, c
 	if (status == UW_OK && entry->sha256 != NULL && memcmp(entry->sha256, file.sha256, UW_SHA256_NBYTES) != 0)
 		status = uw_fail(err, UW_ERR_CHECKSUM, UW_NO_OFFSET,
 				 "SHA-256 of the restored file is not that of the source bundle's manifest");
+	if (status == UW_OK)
+		status = uw_source_entry_unchanged(s->source, err);
 	if (status == UW_OK && s->options->check && s->sink != NULL)
-		status = check_timed(s, stored_path, blob, err);
+		status = check_written(s, stored_path, &file, err);
 	if (status == UW_OK)
 		status = uw_manifest_add(s->manifest, &file, err);
 	packed.stored_nbytes = file.container ? file.id.nbytes : file.nbytes;

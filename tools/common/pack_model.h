@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A whole model into a bundle: which file becomes what, written, read back and compared. */
+/* A whole model into a bundle: which file becomes what, proven, written and read back. */
 #ifndef UW_PACK_MODEL_H
 #define UW_PACK_MODEL_H
 
@@ -39,7 +39,7 @@ struct uw_pack_model {
 	struct uw_job job;
 	enum uw_profile profile;
 	bool strict; /* an odd file is UW_ERR_FORMAT */
-	bool check;  /* decode what was written and compare; demands a folder sink */
+	bool check;  /* decode and compare each group, read back what was written; demands a folder sink */
 	void (*file)(void *ctx, const struct uw_packed_file *packed); /* in order of the source; may be NULL */
 	void (*group)(void *ctx, const struct uw_classified *classified, const struct uw_packed_group *packed);
 	void *ctx;

@@ -5,28 +5,61 @@
 
 struct restore {
 	struct uw_sha256 sha256;
-	uw_bytes_fn bytes;
-	void *ctx;
+	struct uw_sink *sink; /* NULL: only verifies */
 };
 
-static enum uw_status take(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
+static enum uw_status place_piece(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
+				  const void *data, struct uw_error *err)
+{
+	const struct restore *r = ctx;
+
+	return uw_sink_write_at(r->sink, data, (size_t)slice->src_nbytes, extent->src_off + slice->src_off, err);
+}
+
+static enum uw_status hash_piece(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
+				 const void *data, struct uw_error *err)
+{
+	struct restore *r = ctx;
+
+	uw_sha256_update(&r->sha256, data, (size_t)slice->src_nbytes);
+	return UW_OK;
+}
+
+static enum uw_status output_piece(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
+				   const void *data, struct uw_error *err)
+{
+	const struct restore *r = ctx;
+
+	return uw_sink_write(r->sink, data, (size_t)slice->src_nbytes, err);
+}
+
+static enum uw_status restore_container(struct restore *r, const struct uw_container *container,
+					const struct uw_job *job, struct uw_error *err)
+{
+	bool any_order = r->sink != NULL && uw_sink_any_order(r->sink);
+	const struct uw_pieces pieces = {
+		.place = any_order ? place_piece : NULL,
+		.hash = hash_piece,
+		.output = r->sink != NULL && !any_order ? output_piece : NULL,
+		.ctx = r,
+	};
+
+	return uw_container_restore(container, job, 0, container->index->nextents, &pieces, err);
+}
+
+/* A plain file's bytes. */
+static enum uw_status take_bytes(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
 {
 	struct restore *r = ctx;
 
 	uw_sha256_update(&r->sha256, data, nbytes);
-	return r->bytes != NULL ? r->bytes(r->ctx, data, nbytes, err) : UW_OK;
-}
-
-static enum uw_status take_piece(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
-				 const void *data, struct uw_error *err)
-{
-	return take(ctx, data, (size_t)slice->src_nbytes, err);
+	return r->sink != NULL ? uw_sink_write(r->sink, data, nbytes, err) : UW_OK;
 }
 
 enum uw_status uw_file_restore(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
-			       const struct uw_job *job, uw_bytes_fn bytes, void *ctx, struct uw_error *err)
+			       const struct uw_job *job, struct uw_sink *sink, struct uw_error *err)
 {
-	struct restore r = { .bytes = bytes, .ctx = ctx };
+	struct restore r = { .sink = sink };
 	struct uw_bundle_file opened;
 	uint8_t digest[UW_SHA256_NBYTES];
 	enum uw_status status = uw_bundle_file_open(bundle, file, &opened, err);
@@ -36,10 +69,9 @@ enum uw_status uw_file_restore(const struct uw_bundle *bundle, const struct uw_m
 	status = uw_sha256_init(&r.sha256, err);
 	if (status == UW_OK) {
 		if (opened.is_container)
-			status = uw_container_restore(&opened.container, job, 0, opened.container.index->nextents,
-						      take_piece, &r, err);
+			status = restore_container(&r, &opened.container, job, err);
 		else
-			status = uw_blob_each(job, &opened.source, take, &r, err);
+			status = uw_blob_each(job, &opened.source, take_bytes, &r, err);
 		if (status == UW_OK)
 			status = uw_sha256_final(&r.sha256, digest, err);
 		else
@@ -51,11 +83,6 @@ enum uw_status uw_file_restore(const struct uw_bundle *bundle, const struct uw_m
 	return status;
 }
 
-static enum uw_status to_sink(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
-{
-	return uw_sink_write(ctx, data, nbytes, err);
-}
-
 enum uw_status uw_model_restore(const struct uw_bundle *bundle, const struct uw_job *job, struct uw_sink *sink,
 				const char **where, struct uw_error *err)
 {
@@ -65,7 +92,7 @@ enum uw_status uw_model_restore(const struct uw_bundle *bundle, const struct uw_
 		enum uw_status status = uw_sink_begin(sink, file->path, file->nbytes, file->executable, err);
 
 		if (status == UW_OK)
-			status = uw_file_restore(bundle, file, job, to_sink, sink, err);
+			status = uw_file_restore(bundle, file, job, sink, err);
 		if (status == UW_OK)
 			status = uw_sink_end(sink, err);
 		if (status != UW_OK) {
@@ -77,12 +104,6 @@ enum uw_status uw_model_restore(const struct uw_bundle *bundle, const struct uw_
 }
 
 /* ---- one tensor ---- */
-
-static enum uw_status write_piece(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
-				  const void *data, struct uw_error *err)
-{
-	return uw_sink_write(ctx, data, (size_t)slice->src_nbytes, err);
-}
 
 /* Index of the one container that has the tensor, or nfiles. */
 static enum uw_status find_tensor(const struct uw_bundle *bundle, const char *name, uint64_t *at,
@@ -116,6 +137,8 @@ static enum uw_status find_tensor(const struct uw_bundle *bundle, const char *na
 enum uw_status uw_tensor_restore(const struct uw_bundle *bundle, const char *name, const struct uw_job *job,
 				 struct uw_sink *sink, struct uw_error *err)
 {
+	struct restore r = { .sink = sink };
+	const struct uw_pieces pieces = { .output = output_piece, .ctx = &r };
 	struct uw_bundle_file opened;
 	const struct uw_extent *extent;
 	enum uw_status status;
@@ -128,7 +151,7 @@ enum uw_status uw_tensor_restore(const struct uw_bundle *bundle, const char *nam
 		return status;
 	extent = uw_index_find(opened.container.index, name, strlen(name));
 	status = uw_container_restore(&opened.container, job, (uint64_t)(extent - opened.container.index->extents), 1,
-				      write_piece, sink, err);
+				      &pieces, err);
 	uw_bundle_file_close(&opened);
 	return status;
 }

@@ -7,9 +7,10 @@
 #include "each.h"
 #include "sink.h"
 
-/* Restores one file and compares its SHA-256 with the manifest. `bytes` may be NULL: then this only verifies. */
+/* Restores one file and compares its SHA-256 with the manifest. The sink, in which the file is begun, may be NULL: then
+ * this only verifies. */
 UW_MUST_CHECK enum uw_status uw_file_restore(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
-					     const struct uw_job *job, uw_bytes_fn bytes, void *ctx,
+					     const struct uw_job *job, struct uw_sink *sink,
 					     struct uw_error *err);
 
 /* All files into the sink, which the caller commits. `where` gets the path at which a failure happened, borrowed from

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "path.h"
 #include "unweight/blob.h"
@@ -29,6 +30,9 @@ struct uw_source_ops {
 	enum uw_status (*next)(struct uw_source *source, const struct uw_entry **entry, struct uw_error *err);
 	/* Opens the current entry's bytes. The blob is valid until the next call of next or close. */
 	enum uw_status (*open)(struct uw_source *source, struct uw_blob *blob, struct uw_error *err);
+	/* After the current entry was read: has its file stayed the same? UW_ERR_MISMATCH if not. NULL: nobody else can
+	 * get at it. */
+	enum uw_status (*unchanged)(struct uw_source *source, struct uw_error *err);
 	/* Releases everything, the struct itself too. */
 	void (*close)(struct uw_source *source);
 };
@@ -72,6 +76,22 @@ static inline enum uw_status uw_source_entry_open(struct uw_source *s, struct uw
 {
 	return s->ops->open(s, blob, err);
 }
+
+static inline enum uw_status uw_source_entry_unchanged(struct uw_source *s, struct uw_error *err)
+{
+	return s->ops->unchanged != NULL ? s->ops->unchanged(s, err) : UW_OK;
+}
+
+/* What a file looked like when it was opened. */
+struct uw_file_state {
+	uint64_t nbytes;
+	struct timespec modified;
+};
+
+/* For sources of files: notes the state of an open file; UW_ERR_MISMATCH if it is another one later, as size and time
+ * of modification tell. */
+UW_MUST_CHECK enum uw_status uw_file_state_note(int fd, struct uw_file_state *state, struct uw_error *err);
+UW_MUST_CHECK enum uw_status uw_file_state_compare(int fd, const struct uw_file_state *state, struct uw_error *err);
 
 void uw_source_close(struct uw_source **source); /* closes, frees, sets NULL; NULL inside is fine */
 

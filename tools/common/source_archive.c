@@ -390,7 +390,7 @@ static void archive_close(struct uw_source *source)
 	free(s);
 }
 
-static const struct uw_source_ops archive_ops = { archive_next, archive_open, archive_close };
+static const struct uw_source_ops archive_ops = { archive_next, archive_open, NULL, archive_close };
 
 enum uw_status uw_source_open_archive(int fd, const char *path, const char *tmp_dir, struct uw_source **source,
 				      struct uw_error *err)

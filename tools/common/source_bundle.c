@@ -67,7 +67,7 @@ static void close_source(struct uw_source *source)
 	free(s);
 }
 
-static const struct uw_source_ops bundle_ops = { next, open_entry, close_source };
+static const struct uw_source_ops bundle_ops = { next, open_entry, NULL, close_source };
 
 enum uw_status uw_source_open_bundle(const struct uw_bundle *bundle, struct uw_source **source, struct uw_error *err)
 {

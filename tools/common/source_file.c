@@ -14,6 +14,7 @@ struct file_source {
 	struct uw_entry entry; /* path points into `name` */
 	char *name;            /* as the caller spelt it, for messages */
 	int fd;
+	struct uw_file_state state;
 	bool listed;
 };
 
@@ -34,7 +35,14 @@ static enum uw_status file_open(struct uw_source *source, struct uw_blob *blob, 
 
 	if (status == UW_OK && blob->nbytes != s->entry.nbytes)
 		return uw_fail(err, UW_ERR_IO, UW_NO_OFFSET, "size of '%s' changed while it was in use", s->name);
-	return status;
+	return status == UW_OK ? uw_file_state_note(s->fd, &s->state, err) : status;
+}
+
+static enum uw_status file_unchanged(struct uw_source *source, struct uw_error *err)
+{
+	const struct file_source *s = (const struct file_source *)source;
+
+	return uw_file_state_compare(s->fd, &s->state, err);
 }
 
 static void file_close(struct uw_source *source)
@@ -47,7 +55,7 @@ static void file_close(struct uw_source *source)
 	free(s);
 }
 
-static const struct uw_source_ops file_ops = { file_next, file_open, file_close };
+static const struct uw_source_ops file_ops = { file_next, file_open, file_unchanged, file_close };
 
 static enum uw_status open_regular(struct file_source *s, struct uw_error *err)
 {
@@ -84,6 +92,27 @@ enum uw_status uw_source_open_file(const char *path, struct uw_source **source, 
 	s->base.nbytes = s->entry.nbytes;
 	*source = &s->base;
 	return UW_OK;
+}
+
+enum uw_status uw_file_state_note(int fd, struct uw_file_state *state, struct uw_error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return uw_fail_errno(err, errno, "cannot get the state of a file");
+	*state = (struct uw_file_state){ .nbytes = (uint64_t)st.st_size, .modified = st.st_mtim };
+	return UW_OK;
+}
+
+enum uw_status uw_file_state_compare(int fd, const struct uw_file_state *state, struct uw_error *err)
+{
+	struct uw_file_state now;
+	enum uw_status status = uw_file_state_note(fd, &now, err);
+
+	if (status == UW_OK && (now.nbytes != state->nbytes || now.modified.tv_sec != state->modified.tv_sec ||
+				now.modified.tv_nsec != state->modified.tv_nsec))
+		status = uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "the file changed while it was read");
+	return status;
 }
 
 void uw_source_close(struct uw_source **source)

@@ -24,6 +24,7 @@ struct folder_source {
 	size_t pos;          /* files given out */
 	int root;
 	int fd; /* of the current file, or -1 */
+	struct uw_file_state state; /* of that file */
 };
 
 /* The folders from the one at hand up to the root: finding one again below itself is a cycle. */
@@ -251,6 +252,7 @@ static enum uw_status folder_open(struct uw_source *source, struct uw_blob *blob
 {
 	struct folder_source *s = (struct folder_source *)source;
 	const struct uw_entry *entry;
+	enum uw_status status;
 	struct stat st;
 
 	if (s->pos == 0)
@@ -263,7 +265,15 @@ static enum uw_status folder_open(struct uw_source *source, struct uw_blob *blob
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != entry->nbytes)
 		return uw_fail(err, UW_ERR_IO, UW_NO_OFFSET, "'%s' in '%s' changed after it was listed", entry->path,
 			       s->name);
-	return uw_blob_of_fd(&s->fd, blob, err);
+	status = uw_file_state_note(s->fd, &s->state, err);
+	return status == UW_OK ? uw_blob_of_fd(&s->fd, blob, err) : status;
+}
+
+static enum uw_status folder_unchanged(struct uw_source *source, struct uw_error *err)
+{
+	const struct folder_source *s = (const struct folder_source *)source;
+
+	return uw_file_state_compare(s->fd, &s->state, err);
 }
 
 static void folder_close(struct uw_source *source)
@@ -279,7 +289,7 @@ static void folder_close(struct uw_source *source)
 	free(s);
 }
 
-static const struct uw_source_ops folder_ops = { folder_next, folder_open, folder_close };
+static const struct uw_source_ops folder_ops = { folder_next, folder_open, folder_unchanged, folder_close };
 
 static enum uw_status list_folder(struct folder_source *s, struct uw_error *err)
 {

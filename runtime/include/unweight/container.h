@@ -24,7 +24,7 @@ enum uw_stage {
 	UW_STAGE_CODE = 1,   /* encoding or decoding, checksums of stored bytes */
 	UW_STAGE_HASH = 2,   /* hashes of source bytes */
 	UW_STAGE_OUTPUT = 3, /* writing, or whatever the caller does with restored bytes */
-	UW_STAGE_CHECK = 4,  /* for callers: reading back and comparing */
+	UW_STAGE_CHECK = 4,  /* decoding and comparing what was encoded, reading back stored bytes */
 };
 #define UW_NSTAGES 5
 
@@ -49,8 +49,10 @@ struct uw_packed_group {
 	const uint64_t *counts;
 };
 
-struct uw_pack_observer {
-	void (*source)(void *ctx, const void *data, size_t nbytes); /* all source bytes, in order; may be NULL */
+struct uw_pack_options {
+	bool prove; /* decode each group and compare it with its source before it is written: UW_ERR_INTERNAL */
+	/* All source bytes, in order, while groups before are written; may be NULL. */
+	void (*source)(void *ctx, const void *data, size_t nbytes);
 	void (*group)(void *ctx, const struct uw_packed_group *packed); /* in order; may be NULL */
 	void *ctx;
 };
@@ -58,11 +60,11 @@ struct uw_pack_observer {
 /*
  * Packs `src`, cut into `extents` (which tile it), into a container written through `write` in order; a NULL `write`
  * only measures. The bytes written depend on the source bytes, the extents and the profile alone. Peak memory: about
- * 48 MiB a thread at worst, 25 MiB on usual shapes.
+ * 64 MiB for each of nthreads + 1 groups at worst (one group with one thread), 33 MiB on usual shapes.
  */
 UW_MUST_CHECK enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profile,
 					       const struct uw_blob *src, const struct uw_extent *extents,
-					       uint64_t nextents, const struct uw_pack_observer *observer,
+					       uint64_t nextents, const struct uw_pack_options *options,
 					       uw_write_fn write, void *write_ctx, struct uw_container_id *id,
 					       struct uw_error *err);
 
@@ -80,15 +82,24 @@ UW_MUST_CHECK enum uw_status uw_container_open(const struct uw_blob *blob, const
 					       struct uw_container *container, struct uw_error *err);
 void uw_container_close(struct uw_container *container);
 
-/* A piece of restored source bytes: slice of an extent. `data` is valid during the call. Any other status than UW_OK
- * ends the walk. */
+/* A piece of restored source bytes: slice of an extent. `data` is valid until the piece has been through all functions
+ * of struct uw_pieces and must not be changed. Any other status than UW_OK ends the walk. */
 typedef enum uw_status (*uw_piece_fn)(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
 				      const void *data, struct uw_error *err);
 
-/* Restores the extents from `first` on, `n` of them, in order: decodes every group, checks its hash and each extent's
- * hash, hands the pieces over in order (one at a time). `piece` may be NULL: then this only verifies. */
+/* Where the pieces go; any function may be NULL, and without any this only verifies. Each piece goes through all three
+ * in the order below, `hash` of one while `output` of an earlier one and `place` of others run. */
+struct uw_pieces {
+	uw_piece_fn place;  /* from any thread, in any order, before the extent's hash is known to be right */
+	uw_piece_fn hash;   /* in order, one at a time; its time counts as UW_STAGE_HASH, that of the others as output */
+	uw_piece_fn output; /* in order, one at a time */
+	void *ctx;
+};
+
+/* Restores the extents from `first` on, `n` of them: decodes every group, checks its hash and each extent's hash, hands
+ * the pieces over. Peak memory: about 32 MiB for each of nthreads + 1 groups at worst. */
 UW_MUST_CHECK enum uw_status uw_container_restore(const struct uw_container *container, const struct uw_job *job,
-						  uint64_t first, uint64_t n, uw_piece_fn piece, void *ctx,
+						  uint64_t first, uint64_t n, const struct uw_pieces *pieces,
 						  struct uw_error *err);
 
 /* Reads all stored bytes: checks the hash of every group and that the padding is zero. Decodes nothing. */
