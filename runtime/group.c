@@ -235,7 +235,19 @@ enum uw_status uw_group_decode(const struct uw_cpu_ops *ops, const struct uw_ext
 	return uw_fail(err, UW_ERR_LAYOUT, group->off, "coding %u", group->coding);
 }
 
-/* Some row blocks after the other. */
+/* All of it, however its rows are ordered. */
+static enum uw_status decode_whole(const struct uw_cpu_ops *ops, const struct uw_extent *extent,
+				   const struct uw_slice *slice, const struct uw_group *group, const uint8_t *stored,
+				   struct uw_buffer *buffer, uw_write_fn take, void *ctx, struct uw_error *err)
+{
+	enum uw_status status = uw_buffer_reserve(buffer, slice->src_nbytes, err);
+
+	if (status == UW_OK)
+		status = uw_group_decode(ops, extent, slice, group, stored, buffer->data, err);
+	return status == UW_OK ? take(ctx, buffer->data, (size_t)slice->src_nbytes, err) : status;
+}
+
+/* Some row blocks after the other, if rows are stored as they come. */
 static enum uw_status decode_blocks(const struct uw_cpu_ops *ops, const struct uw_extent *extent,
 				    const struct uw_slice *slice, const struct uw_group *group, const uint8_t *stored,
 				    struct uw_buffer *buffer, uw_write_fn take, void *ctx, struct uw_error *err)
@@ -247,6 +259,8 @@ static enum uw_status decode_blocks(const struct uw_cpu_ops *ops, const struct u
 	struct uw_coded coded;
 	enum uw_status status = open_codec(extent, slice, group, stored, &coded, err);
 
+	if (status == UW_OK && coded.row_order != NULL)
+		return decode_whole(ops, extent, slice, group, stored, buffer, take, ctx, err);
 	if (status == UW_OK)
 		status = uw_buffer_reserve(buffer, nblocks * block_nbytes, err);
 	for (uint64_t b = 0; b < total && status == UW_OK; b += nblocks) {
@@ -270,14 +284,10 @@ enum uw_status uw_group_decode_pieces(const struct uw_cpu_ops *ops, const struct
 				      struct uw_error *err)
 {
 	bool coded = group->coding == UW_CODING_H || group->coding == UW_CODING_P4;
-	enum uw_status status;
 
 	if (coded && extent->order == UW_ORDER_TILED)
 		return decode_blocks(ops, extent, slice, group, stored, buffer, take, ctx, err);
 	if (group->coding == UW_CODING_RAW)
 		return take(ctx, stored, (size_t)slice->src_nbytes, err);
-	status = uw_buffer_reserve(buffer, slice->src_nbytes, err);
-	if (status == UW_OK)
-		status = uw_group_decode(ops, extent, slice, group, stored, buffer->data, err);
-	return status == UW_OK ? take(ctx, buffer->data, (size_t)slice->src_nbytes, err) : status;
+	return decode_whole(ops, extent, slice, group, stored, buffer, take, ctx, err);
 }

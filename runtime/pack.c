@@ -186,11 +186,12 @@ enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profi
 				 const struct uw_pack_options *options, uw_write_fn write, void *write_ctx,
 				 struct uw_container_id *id, struct uw_error *err)
 {
+	static const struct uw_pack_options defaults;
 	struct pack pack = {
 		.job = job,
 		.profile = profile,
 		.src = src,
-		.options = options,
+		.options = options != NULL ? options : &defaults,
 		.nextents = nextents,
 	};
 	struct uw_ordered run = {

@@ -22,6 +22,7 @@ static void restore(const struct uw_container *container)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct restored r = { .room = container->index->src_nbytes };
+	struct uw_pieces pieces = { .output = take, .ctx = &r };
 	struct uw_job job = fuzz_job();
 	struct uw_blob source;
 	uint8_t *again;
@@ -29,7 +30,7 @@ static void restore(const struct uw_container *container)
 	if (r.room > 64u << 20)
 		return;
 	r.bytes = fuzz_alloc(r.room);
-	if (uw_container_restore(container, &job, 0, container->index->nextents, take, &r, &err) == UW_OK) {
+	if (uw_container_restore(container, &job, 0, container->index->nextents, &pieces, &err) == UW_OK) {
 		FUZZ_ASSERT(r.nbytes == r.room);
 		again = fuzz_alloc(r.room);
 		uw_container_source_blob(container, &source);

@@ -34,6 +34,7 @@ static void check(const uint8_t *file, size_t nbytes, const struct uw_model_file
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_memory mem = { file }, stored_mem;
 	struct bytes stored = { 0 }, restored = { 0 };
+	struct uw_pieces pieces = { .output = append_piece, .ctx = &restored };
 	struct uw_container container;
 	struct uw_job job = fuzz_job();
 	struct uw_container_id id;
@@ -47,8 +48,7 @@ static void check(const uint8_t *file, size_t nbytes, const struct uw_model_file
 	uw_blob_of_memory(&stored_mem, stored.n, &blob);
 	FUZZ_ASSERT(uw_container_open(&blob, fuzz_ops_c(), &container, &err) == UW_OK);
 	FUZZ_ASSERT(uw_container_check(&container, &job, &err) == UW_OK);
-	FUZZ_ASSERT(uw_container_restore(&container, &job, 0, container.index->nextents, append_piece, &restored,
-					 &err) == UW_OK);
+	FUZZ_ASSERT(uw_container_restore(&container, &job, 0, container.index->nextents, &pieces, &err) == UW_OK);
 	FUZZ_ASSERT(restored.n == nbytes && (nbytes == 0 || memcmp(restored.at, file, nbytes) == 0));
 	uw_container_close(&container);
 	free(stored.at);

@@ -49,6 +49,7 @@ struct uw_packed_group {
 	const uint64_t *counts;
 };
 
+/* Zero is the default of every member. */
 struct uw_pack_options {
 	bool prove; /* decode each group and compare it with its source before it is written: UW_ERR_INTERNAL */
 	/* All source bytes, in order, while groups before are written; may be NULL. */
@@ -59,8 +60,9 @@ struct uw_pack_options {
 
 /*
  * Packs `src`, cut into `extents` (which tile it), into a container written through `write` in order; a NULL `write`
- * only measures. The bytes written depend on the source bytes, the extents and the profile alone. Peak memory: about
- * 64 MiB for each of nthreads + 1 groups at worst (one group with one thread), 33 MiB on usual shapes.
+ * only measures; NULL `options` are the defaults. The bytes written depend on the source bytes, the extents and the
+ * profile alone. Peak memory: about 64 MiB for each of nthreads + 1 groups at worst (one group with one thread), 33
+ * MiB on usual shapes.
  */
 UW_MUST_CHECK enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profile,
 					       const struct uw_blob *src, const struct uw_extent *extents,
