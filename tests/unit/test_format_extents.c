@@ -57,7 +57,8 @@ static void hashes_are_canonical_xxh3(void **state)
 
 /* ---- how extents are cut ---- */
 
-/* Slices follow one another from 0 to the end; in tiled order each is whole rows of one matrix, and full unless last. */
+/* Slices follow one another from 0 to the end; in tiled order each is whole rows of one matrix, and full unless
+ * last. */
 static void check_slices(const struct uw_extent *e)
 {
 	uint64_t ngroups, off = 0;
@@ -97,8 +98,8 @@ static void slices_tile_tiled_extents(void **state)
 		{0, 0, 1, 1}, {0, 0, 1, 64}, {0, 0, 64, 64}, {0, 0, 65, 65}, {0, 0, 63, 63}, {0, 0, 1, 131072},
 		{0, 0, 64, 131072}, {0, 0, 129, 131009}, {0, 0, 65536, 1}, {0, 0, 65537, 64}, {0, 0, 4096, 4096},
 		{0, 0, 1025, 4097}, {0, 0, 64, 65537}, {0, 0, 100, 65536}, {0, 0, 11008, 4096}, {0, 0, 128256, 4096},
-		{0, 3, 17, 33}, {0, 5, 1, 1}, {0, 8, 1024, 4096}, {0, 128, 768, 2048}, {2, 3, 1000, 100}, {7, 1, 64, 70000},
-		{0, 2, 4097, 1024},
+		{0, 3, 17, 33}, {0, 5, 1, 1}, {0, 8, 1024, 4096}, {0, 128, 768, 2048}, {2, 3, 1000, 100},
+		{7, 1, 64, 70000}, {0, 2, 4097, 1024},
 	};
 
 	(void)state;

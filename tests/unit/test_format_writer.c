@@ -174,7 +174,8 @@ static void names_may_differ_by_their_end_alone(void **state)
 	(void)state;
 	plan_raw_groups(p, plan_extent(p, UW_EXTENT_HEADER, 0, BYTES, NULL, 0, "", 0, 10));
 	for (uint32_t n = 0; n < 10; n++)
-		plan_extent(p, UW_EXTENT_TENSOR, UW_DTYPE_U8, BYTES, (uint64_t[]){0}, 1, "\0\0\0\0\0\0\0\0\0\0", 9 - n, 0);
+		plan_extent(p, UW_EXTENT_TENSOR, UW_DTYPE_U8, BYTES, (uint64_t[]){0}, 1, "\0\0\0\0\0\0\0\0\0\0", 9 - n,
+			    0);
 	plan_extent(p, UW_EXTENT_TENSOR, UW_DTYPE_U8, BYTES, (uint64_t[]){0}, 1, "\0x", 2, 0);
 	check_identity(p);
 	free(p);
@@ -255,11 +256,14 @@ static enum uw_status write_name(const char *name, uint32_t nbytes)
 
 static void names_are_utf8(void **state)
 {
-	static const char *const good[] = {"a", "\x7F", "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80",
+	static const char *const good[] = {"a", "\x7F", "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF",
+					   "\xEE\x80\x80",
 					   "\xEF\xBF\xBF", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF", "x\xE2\x82\xACy"};
-	static const char *const bad[] = {"\x80", "\xBF", "\xC0\x80", "\xC1\xBF", "\xC2", "\xC2x", "\xC2\xC2", "\xE0\x9F\xBF",
+	static const char *const bad[] = {"\x80", "\xBF", "\xC0\x80", "\xC1\xBF", "\xC2", "\xC2x", "\xC2\xC2",
+					  "\xE0\x9F\xBF",
 					  "\xED\xA0\x80", "\xED\xBF\xBF", "\xE2\x82", "\xE2\x82x", "\xF0\x8F\xBF\xBF",
-					  "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xF0\x90\x80", "\xF0\x90\x80x", "\xFF"};
+					  "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xF0\x90\x80", "\xF0\x90\x80x",
+					  "\xFF"};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(good); i++)

@@ -47,11 +47,13 @@ static const struct header_case accepted[] = {
 	{ "zero size between and last",
 	  "{\"a\":" T8 ",\"b\":" TENSOR("BF16", "4,0", 8, 8) ",\"c\":" TENSOR("F32", "0", 8, 8) ",\"d\":"
 	  TENSOR("U8", "1", 8, 9) ",\"e\":" TENSOR("U8", "0", 9, 9) "}", 9 },
-	{ "zero in front of a large product", "{\"a\":" TENSOR("F32", "0,4611686018427387904,4611686018427387904", 0, 0) "}", 0 },
+	{ "zero in front of a large product", "{\"a\":" TENSOR("F32", "0,4611686018427387904,4611686018427387904", 0,
+							       0) "}", 0 },
 	{ "tensors in any order of text", "{\"b\":" TENSOR("U8", "3", 8, 11) ",\"a\":" T8 "}", 11 },
 	{ "sub-byte dtype", "{\"a\":" TENSOR("F6_E2M3", "4", 0, 3) "}", 3 },
 	{ "unknown dtype", "{\"a\":" TENSOR("F3_NEW", "7", 0, 5) "}", 5 },
-	{ "unknown dtype, overflowing shape", "{\"a\":" TENSOR("X", "4611686018427387904,4611686018427387904", 0, 5) "}", 5 },
+	{ "unknown dtype, overflowing shape", "{\"a\":" TENSOR("X", "4611686018427387904,4611686018427387904", 0,
+							       5) "}", 5 },
 	{ "our words are unknown dtypes", "{\"a\":" TENSOR("NONE", "7", 0, 5) "}", 5 },
 };
 
@@ -118,7 +120,8 @@ static const struct header_case refused[] = {
 	{ "overflow to the right size", "{\"a\":" TENSOR("U8", "4294967296,4294967296", 0, 0) "}", 0 },
 	{ "nesting", "{\"a\":" T8_WITH("\"x\":[[[[[[[]]]]]]]") "}", 8 },
 	{ "unclosed nesting", "[[[[[[[[[[[[[[[[", 0 },
-	{ "many containers", "{\"a\":" T8_WITH("\"x\":[[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],"
+	{ "many containers",
+	  "{\"a\":" T8_WITH("\"x\":[[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],"
 					      "[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[]]") "}", 8 },
 };
 
@@ -211,7 +214,8 @@ static void test_refused(void **state)
 static void test_order_of_extents(void **state)
 {
 	static const char text[] =
-		"{\"z\":" TENSOR("BF16", "64,64", 8, 8200) ",\"e2\":" TENSOR("U8", "0", 8, 8) ",\"__metadata__\":{},\"\":"
+		"{\"z\":" TENSOR("BF16", "64,64", 8, 8200) ",\"e2\":" TENSOR("U8", "0", 8,
+									     8) ",\"__metadata__\":{},\"\":"
 		TENSOR("BF16", "3", 8200, 8206) ",\"e1\":" TENSOR("BF16", "0,2", 8, 8) ",\"a\":" T8 ",\"o\":"
 		TENSOR("NEW", "1,2,3", 8206, 8207) "}";
 	static const struct {

@@ -37,7 +37,8 @@ static struct uw_scan_report *make_report(uint64_t many)
 		struct uw_scan_tensor *t = &r->tensors[i];
 
 		t->file = i == 4 ? r->files[1].path : r->files[0].path;
-		t->extent = (struct uw_extent){.kind = UW_EXTENT_TENSOR, .dtype = UW_DTYPE_BF16, .order = 2, .dims = dims, .ndims = 2,
+		t->extent = (struct uw_extent){.kind = UW_EXTENT_TENSOR, .dtype = UW_DTYPE_BF16, .order = 2,
+					       .dims = dims, .ndims = 2,
 					       .src_nbytes = 2048, .name = hostile, .name_nbytes = sizeof(hostile) - 1};
 		t->counts[120] = 512;
 		t->counts[121] = 512;
@@ -49,10 +50,10 @@ static struct uw_scan_report *make_report(uint64_t many)
 	}
 	r->tensors[1].extent.name = "model.layers.3.mlp.down_proj.weight";
 	r->tensors[1].extent.name_nbytes = (uint32_t)strlen(r->tensors[1].extent.name);
-	r->tensors[2].extent = (struct uw_extent){.kind = UW_EXTENT_TENSOR, .dtype = UW_DTYPE_I32, .dims = dims, .ndims = 2,
-						  .src_nbytes = 4096, .name = "packed", .name_nbytes = 6};
-	r->tensors[3].extent = (struct uw_extent){.kind = UW_EXTENT_TENSOR, .dtype = UW_DTYPE_F32, .dims = huge_dims, .ndims = 2,
-						  .name = NULL};
+	r->tensors[2].extent = (struct uw_extent){.kind = UW_EXTENT_TENSOR, .dtype = UW_DTYPE_I32, .dims = dims,
+						  .ndims = 2, .src_nbytes = 4096, .name = "packed", .name_nbytes = 6};
+	r->tensors[3].extent = (struct uw_extent){.kind = UW_EXTENT_TENSOR, .dtype = UW_DTYPE_F32, .dims = huge_dims,
+						  .ndims = 2, .name = NULL};
 	r->tensors[4].extent = (struct uw_extent){.kind = UW_EXTENT_OPAQUE, .src_nbytes = 500};
 	for (int i = 2; i < 5; i++) {
 		memset(r->tensors[i].counts, 0, sizeof(r->tensors[i].counts));
@@ -278,7 +279,9 @@ static void check_html(uint64_t many)
 	assert_null(strstr(text, "<pickle"));
 	assert_null(strchr(text, 0x1B));
 	assert_null(strstr(text, "\xE2\x80\xAE"));
-	assert_non_null(strstr(text, "&lt;/script&gt;&lt;img src=&quot;x&quot; onerror=&#39;alert(1)&#39;&gt;&amp;amp;\\x1B[31m"));
+	assert_non_null(strstr(text,
+			       "&lt;/script&gt;&lt;img src=&quot;x&quot; "
+			       "onerror=&#39;alert(1)&#39;&gt;&amp;amp;\\x1B[31m"));
 	assert_int_equal(occurrences(text, "</script"), 2);
 	assert_int_equal(occurrences(text, "<img"), 1);
 	data = strstr(text, "id=\"data\">");
@@ -342,7 +345,8 @@ static void test_empty(void **state)
 static void test_write_error(void **state)
 {
 	struct uw_scan_report *r = make_report(0);
-	int (*const writers[])(const struct uw_scan_report *, FILE *) = {uw_scan_write_text, uw_scan_write_json, uw_scan_write_html};
+	int (*const writers[])(const struct uw_scan_report *, FILE *) = {uw_scan_write_text, uw_scan_write_json,
+									 uw_scan_write_html};
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {

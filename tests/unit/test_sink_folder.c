@@ -201,7 +201,8 @@ static void replace_files_refuses_links_and_folders(void **state)
 		const char *path;
 		enum uw_status status;
 	} cases[] = {
-		{"link/x", UW_ERR_PATH}, {"link/sub/x", UW_ERR_PATH}, {"file/x", UW_ERR_EXISTS}, {"folder", UW_ERR_EXISTS},
+		{"link/x", UW_ERR_PATH}, {"link/sub/x", UW_ERR_PATH}, {"file/x", UW_ERR_EXISTS},
+		{"folder", UW_ERR_EXISTS},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		s = open_folder("out", UW_REPLACE_FILES);
@@ -239,7 +240,8 @@ static void bad_paths(void **state)
 /* Two paths that cannot both be files, in every kind of sink. */
 static void clashing_paths(void **state)
 {
-	static const char *const pairs[][2] = {{"a", "a"}, {"a", "a/b"}, {"a/b", "a"}, {"a/b/c", "a/b"}, {"x/y", "x/y"}};
+	static const char *const pairs[][2] = {{"a", "a"}, {"a", "a/b"}, {"a/b", "a"}, {"a/b/c", "a/b"},
+					       {"x/y", "x/y"}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {

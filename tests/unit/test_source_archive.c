@@ -173,7 +173,8 @@ static void test_hostile_members(void **state)
 static void test_paths_that_nearly_clash(void **state)
 {
 	static const struct member members[] = { FILE_MEMBER("a", "1"), FILE_MEMBER("a.b", "2"), FILE_MEMBER("a0", "3"),
-						 FILE_MEMBER("b/a", "4"), FILE_MEMBER("b-", "5"), FILE_MEMBER("b/c", "6") };
+						 FILE_MEMBER("b/a", "4"), FILE_MEMBER("b-", "5"),
+						 FILE_MEMBER("b/c", "6") };
 
 	(void)state;
 	write_archive("archive", TAR, members, COUNT(members));
@@ -211,8 +212,8 @@ static void test_truncated_archives(void **state)
 				enum uw_status status = read_archive("cut", opened, text, sizeof(text), &err);
 
 				if (status != UW_ERR_FORMAT && !(kind == TAR && cut >= n - 512))
-					fail_msg("kind %d cut at %zu of %zu, opened %d: status %d, %s", kind, cut, n, opened,
-						 status, text);
+					fail_msg("kind %d cut at %zu of %zu, opened %d: status %d, %s", kind, cut, n,
+						 opened, status, text);
 			}
 		}
 		free(data);

@@ -12,7 +12,8 @@
 
 static void test_path_check(void **state)
 {
-	static const char *const good[] = { "a", "a/b", "...", "a/..b", "a b", "\xc3\xa9", "\xf0\x9f\x98\x80", "-", "\xed\x9f\xbf" };
+	static const char *const good[] = { "a", "a/b", "...", "a/..b", "a b", "\xc3\xa9", "\xf0\x9f\x98\x80", "-",
+					    "\xed\x9f\xbf" };
 	static const struct {
 		const char *path;
 		size_t n;
@@ -20,8 +21,10 @@ static void test_path_check(void **state)
 		{ "", 0 },          { "/", 1 },         { "/a", 2 },           { "a/", 2 },        { "a//b", 4 },
 		{ ".", 1 },         { "..", 2 },        { "a/.", 3 },          { "a/../b", 6 },    { "../a", 4 },
 		{ "./a", 3 },       { "a\0b", 3 },      { "a\nb", 3 },         { "a\x1b", 2 },     { "a\x7f", 2 },
-		{ "a\\b", 3 },      { "\xff", 1 },      { "\xc3", 1 },         { "\xc0\xaf", 2 },  { "\xe0\x80\xaf", 3 },
-		{ "\xed\xa0\x80", 3 }, { "\xf4\x90\x80\x80", 4 }, { "\xf0\x80\x80\xaf", 4 }, { "\x80", 1 }, { "\xe2\x82", 2 },
+		{ "a\\b", 3 },      { "\xff", 1 },      { "\xc3", 1 },         { "\xc0\xaf", 2 },
+		{ "\xe0\x80\xaf", 3 },
+		{ "\xed\xa0\x80", 3 }, { "\xf4\x90\x80\x80", 4 }, { "\xf0\x80\x80\xaf", 4 }, { "\x80", 1 },
+		{ "\xe2\x82", 2 },
 	};
 	char *path = malloc(4097);
 
@@ -138,8 +141,10 @@ static void test_skipped_folders(void **state)
 
 	(void)state;
 	assert_int_equal(mkdir(".git", 0777) | mkdir("x", 0777) | mkdir("x/.cache", 0777), 0);
-	assert_int_equal(mkdir(".cache", 0777) | mkdir(".cache/huggingface", 0777) | mkdir("x/.cache/huggingface", 0777), 0);
-	assert_int_equal(mkdir("pip", 0777) | mkdir("no", 0777) | mkdir("y.cache", 0777) | mkdir("y.cache/huggingface", 0777), 0);
+	assert_int_equal(mkdir(".cache", 0777) | mkdir(".cache/huggingface", 0777) | mkdir("x/.cache/huggingface",
+											   0777), 0);
+	assert_int_equal(mkdir("pip", 0777) | mkdir("no", 0777) | mkdir("y.cache", 0777) | mkdir("y.cache/huggingface",
+												 0777), 0);
 	put_text(".git/HEAD", "-");
 	put_text(".gitattributes", "g");
 	put_text(".cache/huggingface/x", "-");

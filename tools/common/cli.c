@@ -115,10 +115,12 @@ static void print_table_options(const struct uw_option *o)
 	}
 }
 
-/* The same for programs: lines of fields between tabs, \n for line feeds. Manual pages and completions are made of it. */
+/* The same for programs: lines of fields between tabs, \n for line feeds. Manual pages and completions are made of
+ * it. */
 static int print_table(const struct uw_cli *cli)
 {
-	const char *const fields[][2] = { { "name", cli->name }, { "version", UW_VERSION }, { "synopsis", cli->synopsis },
+	const char *const fields[][2] = { { "name", cli->name }, { "version", UW_VERSION },
+					  { "synopsis", cli->synopsis },
 					  { "summary", cli->summary }, { "epilog", cli->epilog } };
 
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {

@@ -56,7 +56,8 @@ static enum uw_status fail_tensor(const struct uw_extent *extent, uint64_t byte,
 	char values[80];
 
 	describe_element(extent, ours, theirs, values, sizeof(values));
-	return uw_fail(err, UW_ERR_MISMATCH, extent->src_off + byte, "tensor '%.*s', row %" PRIu64 ", column %" PRIu64 ": %s",
+	return uw_fail(err, UW_ERR_MISMATCH, extent->src_off + byte,
+		       "tensor '%.*s', row %" PRIu64 ", column %" PRIu64 ": %s",
 		       name_nbytes, extent->name, i / ncols, i % ncols, values);
 }
 
@@ -123,7 +124,8 @@ static enum uw_status compare_blobs(const struct uw_bundle_file *ours, const str
 			nextents = 0;
 		status = uw_container_restore(&ours->container, job, 0, nextents, &pieces, err);
 	} else {
-		status = ours->source.nbytes > c->other->nbytes ? UW_OK : uw_blob_each(job, &ours->source, compare_bytes, c, err);
+		status = ours->source.nbytes > c->other->nbytes ? UW_OK : uw_blob_each(job, &ours->source,
+										       compare_bytes, c, err);
 	}
 	if (status == UW_OK && ours->source.nbytes != c->other->nbytes)
 		status = uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "%" PRIu64 " bytes here, %" PRIu64 " there",
@@ -249,7 +251,8 @@ static void compare_sum(struct uw_verdicts *v, const struct uw_bundle *bundle, c
 	char *path;
 
 	if (!parse_sum(line, digest, &path)) {
-		uw_verdicts_add(v, NULL, 0, uw_fail(&err, UW_ERR_FORMAT, off, "the list of sums has a line that is none"), &err);
+		uw_verdicts_add(v, NULL, 0, uw_fail(&err, UW_ERR_FORMAT, off,
+						    "the list of sums has a line that is none"), &err);
 		return;
 	}
 	file = uw_manifest_find(&bundle->manifest, path);

@@ -76,7 +76,8 @@ static int by_role_and_layer(const void *a, const void *b)
 static void row_add(struct uw_page *page, uint64_t i)
 {
 	const struct uw_scan_tensor *t = &page->report->tensors[i];
-	struct uw_page_row row = {.tensor = i, .role = uw_scan_role_of(&t->extent), .layer = uw_scan_layer_of(&t->extent)};
+	struct uw_page_row row = {.tensor = i, .role = uw_scan_role_of(&t->extent),
+				  .layer = uw_scan_layer_of(&t->extent)};
 	uint64_t total = 0;
 
 	for (int e = 0; e < 256; e++)
@@ -159,9 +160,11 @@ static void profile_tile(struct uw_page *page, int p)
 	const struct uw_scan_totals *t = &page->totals;
 	uint64_t src = t->all.src_nbytes, dst = t->all.nbytes[p];
 
-	fprintf(page->f, "<div class=\"tile p%d\"><h2>%s bundle</h2><p class=\"big\">", p, p == 0 ? "Distribution" : "Inference");
+	fprintf(page->f, "<div class=\"tile p%d\"><h2>%s bundle</h2><p class=\"big\">", p,
+		p == 0 ? "Distribution" : "Inference");
 	if (src != 0)
-		fprintf(page->f, "%s%.1f&#8239;%%", dst <= src ? "&minus;" : "+", 100 * fabs((double)src - (double)dst) / (double)src);
+		fprintf(page->f, "%s%.1f&#8239;%%", dst <= src ? "&minus;" : "+",
+			100 * fabs((double)src - (double)dst) / (double)src);
 	else
 		fputs("&ndash;", page->f);
 	fputs("</p><p>", page->f);
@@ -184,7 +187,8 @@ static void tiles(struct uw_page *page)
 		ntensors += t->dtype[d].n;
 	fputs("<section class=\"tiles\">\n<div class=\"tile\"><h2>Source</h2><p class=\"big\">", page->f);
 	uw_page_size(page, t->all.src_nbytes);
-	fprintf(page->f, "</p><p>%" PRIu64 " file%s, %" PRIu64 " tensor%s</p><p>%" PRIu64 " bytes</p></div>\n", page->report->nfiles,
+	fprintf(page->f, "</p><p>%" PRIu64 " file%s, %" PRIu64 " tensor%s</p><p>%" PRIu64 " bytes</p></div>\n",
+		page->report->nfiles,
 		page->report->nfiles == 1 ? "" : "s", ntensors, ntensors == 1 ? "" : "s", t->all.src_nbytes);
 	for (int p = 0; p < UW_SCAN_NPROFILES; p++)
 		profile_tile(page, p);
@@ -192,7 +196,8 @@ static void tiles(struct uw_page *page)
 	if (t->nweights != 0) {
 		double entropy = 8 * t->src.exponent / (double)t->nweights;
 
-		fprintf(page->f, "%.2f<small> of 8 bits</small></p><p>mean over the BF16 weights</p><p>Sign and mantissa "
+		fprintf(page->f,
+			"%.2f<small> of 8 bits</small></p><p>mean over the BF16 weights</p><p>Sign and mantissa "
 			"do not compress: about %.2f bits per weight are needed</p></div>\n", entropy, 8 + entropy);
 	} else {
 		fputs("&ndash;</p><p>The model has no BF16 weights</p></div>\n", page->f);
@@ -212,7 +217,8 @@ static void warnings(struct uw_page *page)
 	}
 	if (n == 0)
 		return;
-	fprintf(page->f, "<section class=\"warn\">\n<h2>%" PRIu64 " file%s carried opaque</h2>\n<p>", n, n == 1 ? " is" : "s are");
+	fprintf(page->f, "<section class=\"warn\">\n<h2>%" PRIu64 " file%s carried opaque</h2>\n<p>", n,
+		n == 1 ? " is" : "s are");
 	uw_page_size(page, nbytes);
 	fputs(" come back byte for byte, but their tensors are not seen and hardly compressed.</p>\n<ul>\n", page->f);
 	for (uint64_t i = 0; i < page->report->nfiles; i++) {

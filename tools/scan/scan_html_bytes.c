@@ -12,9 +12,11 @@ static const struct {
 } parts[NPARTS] = {
 	[SIGN_MANTISSA] = {"sm", "sign and mantissa", "8 bits a weight that look random"},
 	[EXPONENT] = {"ex", "exponent information", "the entropy of the exponents, per tensor"},
-	[OVERHEAD] = {"ov", "exponent redundancy", "exponent bits above the entropy; in bundles also tables, patches, padding"},
+	[OVERHEAD] = {"ov", "exponent redundancy",
+		      "exponent bits above the entropy; in bundles also tables, patches, padding"},
 	[OTHER] = {"ot", "not BF16", "tensors of other types and opaque files"},
-	[REST] = {"re", "other files, headers", "small files, safetensors headers; in bundles also indexes and manifest"},
+	[REST] = {"re", "other files, headers",
+		  "small files, safetensors headers; in bundles also indexes and manifest"},
 	[SAVED] = {"sv", "saved", ""},
 };
 
@@ -44,13 +46,15 @@ static void columns_of(const struct uw_scan_totals *t, double bytes[1 + UW_SCAN_
 
 static void bar(struct uw_page *page, const char *name, const double bytes[NPARTS], double scale)
 {
-	fprintf(page->f, "<div class=\"brow\"><span class=\"bname\">%s</span><div class=\"bar\" aria-hidden=\"true\">", name);
+	fprintf(page->f, "<div class=\"brow\"><span class=\"bname\">%s</span><div class=\"bar\" aria-hidden=\"true\">",
+		name);
 	for (int i = 0; i < NPARTS; i++) {
 		double width = 100 * bytes[i] / scale;
 
 		if (width < 0.005)
 			continue;
-		fprintf(page->f, "<div class=\"%s\" style=\"width:%.3f%%\" title=\"%s: %.1f %%\">", parts[i].css, width, parts[i].name, width);
+		fprintf(page->f, "<div class=\"%s\" style=\"width:%.3f%%\" title=\"%s: %.1f %%\">", parts[i].css, width,
+			parts[i].name, width);
 		if (width >= 6)
 			fprintf(page->f, "<span>%.0f&#8239;%%</span>", width);
 		fputs("</div>", page->f);
@@ -60,13 +64,15 @@ static void bar(struct uw_page *page, const char *name, const double bytes[NPART
 
 static void legend(struct uw_page *page, double bytes[1 + UW_SCAN_NPROFILES][NPARTS])
 {
-	fputs("<div class=\"scroll\"><table class=\"legend\">\n<thead><tr><th scope=\"col\">part</th><th scope=\"col\" class=\"n\">source</th>"
-	      "<th scope=\"col\" class=\"n\">distribution</th><th scope=\"col\" class=\"n\">inference</th></tr></thead>\n<tbody>\n", page->f);
+	fputs("<div class=\"scroll\"><table class=\"legend\">\n<thead><tr><th scope=\"col\">part</th>"
+	      "<th scope=\"col\" class=\"n\">source</th>"
+	      "<th scope=\"col\" class=\"n\">distribution</th><th scope=\"col\" class=\"n\">inference</th></tr>"
+	      "</thead>\n<tbody>\n", page->f);
 	for (int i = 0; i < NPARTS; i++) {
 		if (bytes[0][i] + bytes[1][i] + bytes[2][i] == 0)
 			continue;
-		fprintf(page->f, "<tr><th scope=\"row\"><i class=\"key %s\"></i>%s <small>%s</small></th>", parts[i].css, parts[i].name,
-			parts[i].note);
+		fprintf(page->f, "<tr><th scope=\"row\"><i class=\"key %s\"></i>%s <small>%s</small></th>",
+			parts[i].css, parts[i].name, parts[i].note);
 		for (int c = 0; c <= UW_SCAN_NPROFILES; c++) {
 			fputs("<td class=\"n\">", page->f);
 			if (i == SAVED && c == 0)
@@ -125,14 +131,16 @@ static void dtype_row(struct uw_page *page, const char *name, const struct uw_sc
 		fprintf(page->f, "%" PRIu64, sum->n);
 	fputs("</td><td class=\"n\">", page->f);
 	uw_page_size(page, sum->src_nbytes);
-	fprintf(page->f, "</td><td class=\"n\">%.1f&#8239;%%</td><td class=\"bacell opt\">", all > 0 ? 100 * (double)sum->src_nbytes / all : 0);
+	fprintf(page->f, "</td><td class=\"n\">%.1f&#8239;%%</td><td class=\"bacell opt\">",
+		all > 0 ? 100 * (double)sum->src_nbytes / all : 0);
 	uw_page_before_after(page, 100 * (double)sum->src_nbytes / most, sum);
 	fputs("</td>", page->f);
 	for (int p = 0; p < UW_SCAN_NPROFILES; p++) {
 		fputs("<td class=\"n\">", page->f);
 		uw_page_size(page, sum->nbytes[p]);
 		if (sum->src_nbytes != 0)
-			fprintf(page->f, "<small class=\"pct\">%.1f&#8239;%%</small>", 100 * (double)sum->nbytes[p] / (double)sum->src_nbytes);
+			fprintf(page->f, "<small class=\"pct\">%.1f&#8239;%%</small>",
+				100 * (double)sum->nbytes[p] / (double)sum->src_nbytes);
 		fputs("</td>", page->f);
 	}
 	fputs("</tr>\n", page->f);
@@ -147,9 +155,12 @@ void uw_page_dtypes(struct uw_page *page)
 		most = fmax(most, (double)t->dtype[d].src_nbytes);
 	fputs("<section>\n<h2>Data types</h2>\n<p class=\"note\">Bars: source size; in it, the size in the "
 	      "<span class=\"ink0\">distribution</span> and the <span class=\"ink1\">inference</span> bundle.</p>\n"
-	      "<div class=\"scroll\"><table class=\"dtypes\">\n<thead><tr><th scope=\"col\">type</th><th scope=\"col\" class=\"n opt\">number</th>"
-	      "<th scope=\"col\" class=\"n\">source</th><th scope=\"col\" class=\"n\">share</th><th scope=\"col\" class=\"opt\">before and after</th>"
-	      "<th scope=\"col\" class=\"n\">distribution</th><th scope=\"col\" class=\"n\">inference</th></tr></thead>\n<tbody>\n", page->f);
+	      "<div class=\"scroll\"><table class=\"dtypes\">\n<thead><tr><th scope=\"col\">type</th><th "
+	      "scope=\"col\" class=\"n opt\">number</th>"
+	      "<th scope=\"col\" class=\"n\">source</th><th scope=\"col\" class=\"n\">share</th><th scope=\"col\" "
+	      "class=\"opt\">before and after</th>"
+	      "<th scope=\"col\" class=\"n\">distribution</th><th scope=\"col\" class=\"n\">inference</th></tr>"
+	      "</thead>\n<tbody>\n", page->f);
 	for (int d = 0; d < 256; d++) {
 		const char *name = uw_dtype_name((uint8_t)d);
 

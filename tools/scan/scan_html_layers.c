@@ -28,7 +28,8 @@ struct scales {
 /* Colour and mark of a role: --c0 to --c4 in the style sheet. Fused roles take the place of what they fuse. */
 static const int series_of[UW_NROLES] = {
 	[UW_ROLE_Q] = 0, [UW_ROLE_QKV] = 0, [UW_ROLE_K] = 1, [UW_ROLE_KV] = 1, [UW_ROLE_V] = 2, [UW_ROLE_O] = 3,
-	[UW_ROLE_GATE] = 0, [UW_ROLE_GATE_UP] = 0, [UW_ROLE_UP] = 1, [UW_ROLE_DOWN] = 2, [UW_ROLE_OTHER] = 3, [UW_ROLE_SCALE] = 4,
+	[UW_ROLE_GATE] = 0, [UW_ROLE_GATE_UP] = 0, [UW_ROLE_UP] = 1, [UW_ROLE_DOWN] = 2, [UW_ROLE_OTHER] = 3,
+	[UW_ROLE_SCALE] = 4,
 };
 
 /* The next point of `role` from row *row on. Vectors (norms, biases) are left out: a few thousand weights weigh
@@ -100,8 +101,9 @@ static void frame(struct uw_page *page, const struct scales *s)
 	for (int i = 0; i <= nticks; i++) {
 		double entropy = s->low + i * s->tick, y = y_of(s, entropy);
 
-		fprintf(page->f, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" class=\"end\">%.*f</text>\n", LEFT, y,
-			RIGHT, LEFT - 6, y + 4, s->tick < 0.1 ? 2 : 1, entropy);
+		fprintf(page->f,
+			"<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" class=\"end\">%.*f</text>\n",
+			LEFT, y, RIGHT, LEFT - 6, y + 4, s->tick < 0.1 ? 2 : 1, entropy);
 	}
 	while ((s->last - s->first) / step > 12)
 		step *= step % 5 == 0 || step == 1 ? 2 : 5; /* 1, 2, 10, 20, 100, ... */
@@ -110,7 +112,8 @@ static void frame(struct uw_page *page, const struct scales *s)
 			layer += step - layer % step - 1;
 			continue;
 		}
-		fprintf(page->f, "<text x=\"%.1f\" y=\"%d\" class=\"mid\">%d</text>", x_of(s, (int)layer), BOTTOM + 18, (int)layer);
+		fprintf(page->f, "<text x=\"%.1f\" y=\"%d\" class=\"mid\">%d</text>", x_of(s, (int)layer), BOTTOM + 18,
+			(int)layer);
 	}
 	fprintf(page->f, "<text x=\"%d\" y=\"%d\" class=\"mid soft\">layer</text>\n", (LEFT + RIGHT) / 2, BOTTOM + 36);
 }
@@ -119,8 +122,8 @@ static void frame(struct uw_page *page, const struct scales *s)
 static void mark(struct uw_page *page, int series, double x, double y, double r)
 {
 	static const char *const shapes[] = {
-		"m-1 0a1 1 0 1 0 2 0a1 1 0 1 0 -2 0z", "m-.9 -.9h1.8v1.8h-1.8z", "m0 -1.2l1.15 2h-2.3z", "m0 -1.3l1.3 1.3l-1.3 1.3l-1.3 -1.3z",
-		"m-1.2 -.4h.8v-.8h.8v.8h.8v.8h-.8v.8h-.8v-.8h-.8z",
+		"m-1 0a1 1 0 1 0 2 0a1 1 0 1 0 -2 0z", "m-.9 -.9h1.8v1.8h-1.8z", "m0 -1.2l1.15 2h-2.3z",
+		"m0 -1.3l1.3 1.3l-1.3 1.3l-1.3 -1.3z", "m-1.2 -.4h.8v-.8h.8v.8h.8v.8h-.8v.8h-.8v-.8h-.8z",
 	};
 
 	fprintf(page->f, "<path transform=\"translate(%.1f %.1f) scale(%.1f)\" d=\"M0 0%s\">", x, y, r, shapes[series]);
@@ -134,7 +137,8 @@ static void series_marks(struct uw_page *page, enum uw_scan_role role, const str
 		double x = x_of(s, p.layer);
 
 		if (p.n > 1)
-			fprintf(page->f, "<path class=\"span\" d=\"M%.1f %.1fV%.1f\"/>", x, y_of(s, p.least), y_of(s, p.most));
+			fprintf(page->f, "<path class=\"span\" d=\"M%.1f %.1fV%.1f\"/>", x, y_of(s, p.least),
+				y_of(s, p.most));
 		mark(page, series_of[role], x, y_of(s, p.mean), s->last - s->first > 60 ? 2.4 : 3.6);
 		fprintf(page->f, "<title>%s, layer %d: %.3f bits", uw_scan_role_name(role), p.layer, p.mean);
 		if (p.n > 1)
@@ -201,7 +205,9 @@ static void panel(struct uw_page *page, const char *title, int first, int last, 
 	}
 	if (!any)
 		return;
-	fprintf(page->f, "<figure><figcaption>%s</figcaption><svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s: entropy of the exponents "
+	fprintf(page->f,
+		"<figure><figcaption>%s</figcaption><svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s: entropy "
+		"of the exponents "
 		"by layer\">\n", title, WIDTH, HEIGHT, title);
 	frame(page, s);
 	for (int role = 0; role < UW_NROLES; role++)
@@ -241,9 +247,10 @@ void uw_page_layers(struct uw_page *page)
 
 	if (s.npoints == 0)
 		return;
-	fputs("<section>\n<h2>Entropy by layer and role</h2>\n<p class=\"note\">Bits of information in the 8 bits of an exponent, matrices only. 8 more "
-	      "for sign and mantissa is about the least a weight takes. Vertical strokes span the experts of a layer.</p>\n<div class=\"panels\">\n",
-	      page->f);
+	fputs("<section>\n<h2>Entropy by layer and role</h2>\n<p class=\"note\">Bits of information in the 8 bits of an exponent, "
+	      "matrices only. 8 more "
+	      "for sign and mantissa is about the least a weight takes. Vertical strokes span the experts of a "
+	      "layer.</p>\n<div class=\"panels\">\n", page->f);
 	panel(page, "Attention", UW_ROLE_Q, UW_ROLE_O, &s);
 	panel(page, "MLP and others", UW_ROLE_GATE, UW_ROLE_OTHER, &s);
 	fputs("</div>\n", page->f);

@@ -153,7 +153,8 @@ static void filters(struct uw_page *page)
 {
 	fputs("<svg width=\"0\" height=\"0\" class=\"defs\" aria-hidden=\"true\">", page->f);
 	for (int dark = 0; dark < 2; dark++) {
-		fprintf(page->f, "<filter id=\"ramp%d\" color-interpolation-filters=\"sRGB\"><feComponentTransfer>", dark);
+		fprintf(page->f, "<filter id=\"ramp%d\" color-interpolation-filters=\"sRGB\"><feComponentTransfer>",
+			dark);
 		for (int shift = 16; shift >= 0; shift -= 8) {
 			fprintf(page->f, "<feFunc%c type=\"table\" tableValues=\"", "BGR"[shift / 8]);
 			for (int i = 8; i >= 0; i--)
@@ -173,7 +174,9 @@ static void profile(struct uw_page *page)
 
 	for (int e = 0; e < 256; e++)
 		most = counts[e] > most ? counts[e] : most;
-	fprintf(page->f, "<svg class=\"mapsum\" viewBox=\"0 0 %d 100\" preserveAspectRatio=\"none\" aria-hidden=\"true\">", page->ncolumns * 10);
+	fprintf(page->f,
+		"<svg class=\"mapsum\" viewBox=\"0 0 %d 100\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
+		page->ncolumns * 10);
 	for (int c = 0; c < page->ncolumns; c++) {
 		uint64_t count = counts[page->columns[c]];
 		double height = fmax(1, 100 * (double)count / (double)most);
@@ -183,8 +186,8 @@ static void profile(struct uw_page *page)
 			higher += counts[e] > count || (counts[e] == count && e < page->columns[c]);
 		if (higher < 16)
 			fprintf(page->f, "<rect class=\"band\" x=\"%d\" width=\"10\" height=\"100\"/>", c * 10);
-		fprintf(page->f, "<rect class=\"%s\" x=\"%d\" y=\"%.2f\" width=\"9\" height=\"%.2f\"/>", higher < 16 ? "top" : "tail",
-			c * 10, 100 - height, height);
+		fprintf(page->f, "<rect class=\"%s\" x=\"%d\" y=\"%.2f\" width=\"9\" height=\"%.2f\"/>",
+			higher < 16 ? "top" : "tail", c * 10, 100 - height, height);
 	}
 	fputs("</svg>\n", page->f);
 }
@@ -244,7 +247,8 @@ static void labels(struct uw_page *page, unsigned line_px)
 			}
 		}
 		if (page->nrows > LABELLED && label_begin(page, line, (double)run->nlines, line_px, &free_from))
-			fprintf(page->f, "<em>%s</em><b>&times;%" PRIu64 "</b></span>", uw_scan_role_name(page->rows[run->first].role), run->n);
+			fprintf(page->f, "<em>%s</em><b>&times;%" PRIu64 "</b></span>",
+				uw_scan_role_name(page->rows[run->first].role), run->n);
 		line += (double)run->nlines;
 	}
 	fputs("</div>\n", page->f);
@@ -263,7 +267,8 @@ static void axis(struct uw_page *page)
 			fprintf(page->f, "<hr style=\"left:%.3f%%\">", 100.0 * c / page->ncolumns);
 		if ((e != 0 && e != 255 && (e - 127) % step != 0) || 100 * (c - last) < 5 * page->ncolumns)
 			continue;
-		fprintf(page->f, "<span%s style=\"left:%.3f%%\">", (e - 127) % (2 * step) != 0 && e != 0 ? " class=\"odd\"" : "",
+		fprintf(page->f, "<span%s style=\"left:%.3f%%\">",
+			(e - 127) % (2 * step) != 0 && e != 0 ? " class=\"odd\"" : "",
 			100 * (c + 0.5) / page->ncolumns);
 		uw_page_exponent(page, e);
 		fputs("</span>", page->f);
@@ -276,14 +281,16 @@ static void scale(struct uw_page *page)
 {
 	static const double ticks[] = {1e-4, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5};
 
-	fputs("<p class=\"mapscale\"><span>share of the tensor&#39;s weights:</span> <span class=\"none\"><i class=\"l0\"></i>none</span>", page->f);
+	fputs("<p class=\"mapscale\"><span>share of the tensor&#39;s weights:</span> "
+	      "<span class=\"none\"><i class=\"l0\"></i>none</span>", page->f);
 	for (size_t i = 0; i < sizeof(ticks) / sizeof(ticks[0]) && ticks[i] < 0.95 * page->top_share; i++) {
 		unsigned grey = 255 - level_of(ticks[i], page->top_share);
 
-		fprintf(page->f, " <span><i style=\"background:rgb(%u,%u,%u)\"></i>%g&#8239;%%</span>", grey, grey, grey, 100 * ticks[i]);
+		fprintf(page->f, " <span><i style=\"background:rgb(%u,%u,%u)\"></i>%g&#8239;%%</span>", grey, grey,
+			grey, 100 * ticks[i]);
 	}
-	fprintf(page->f, " <span><i style=\"background:#000\"></i>%s%.0f&#8239;%%</span></p>\n", page->top_share < 1 ? "from " : "",
-		100 * page->top_share);
+	fprintf(page->f, " <span><i style=\"background:#000\"></i>%s%.0f&#8239;%%</span></p>\n",
+		page->top_share < 1 ? "from " : "", 100 * page->top_share);
 }
 
 static void intro(struct uw_page *page)
@@ -292,8 +299,11 @@ static void intro(struct uw_page *page)
 
 	uw_scan_stats_of(page->totals.counts, &stats);
 	fputs("<section id=\"map\">\n<h2>Exponents, tensor by tensor</h2>\n<p class=\"note\">", page->f);
-	fprintf(page->f, "%" PRIu64 " BF16 tensors down, exponents across: a weight in column 2<sup>n</sup> has a magnitude from 2<sup>n</sup> "
-		"up to 2<sup>n+1</sup>. %d of 256 exponents occur; the <span class=\"ink0\">16 most frequent</span> hold %.*f&#8239;%% of all "
+	fprintf(page->f,
+		"%" PRIu64 " BF16 tensors down, exponents across: a weight in column 2<sup>n</sup> has a magnitude "
+		"from 2<sup>n</sup> "
+		"up to 2<sup>n+1</sup>. %d of 256 exponents occur; the <span class=\"ink0\">16 most frequent</span> "
+		"hold %.*f&#8239;%% of all "
 		"BF16 weights.", page->nrows, page->ncolumns, stats.top16 < 0.999 ? 1 : 3, 100 * stats.top16);
 	if (page->nrows > MAX_LINES)
 		fputs(" Neighbours share lines of the picture.", page->f);
@@ -306,15 +316,20 @@ void uw_page_map(struct uw_page *page)
 
 	if (page->nrows == 0)
 		return;
-	line_px = page->nlines <= LABELLED ? 13 : page->nlines >= MAX_LINES / 2 ? 1 : (unsigned)(MAX_LINES / page->nlines);
+	line_px = page->nlines <= LABELLED      ? 13 :
+		  page->nlines >= MAX_LINES / 2 ? 1 :
+						  (unsigned)(MAX_LINES / page->nlines);
 	intro(page);
 	filters(page);
 	scale(page);
-	fprintf(page->f, "<div class=\"map\" style=\"--h:%" PRIu64 "px\">\n<div class=\"maphead\"><b>all tensors</b><span>%s</span></div>\n",
-		page->nlines * line_px, page->nrows <= LABELLED ? "role, layer" : "role, tensors");
+	fprintf(page->f,
+		"<div class=\"map\" style=\"--h:%" PRIu64 "px\">\n<div class=\"maphead\"><b>all tensors</b><span>"
+		"%s</span></div>\n", page->nlines * line_px, page->nrows <= LABELLED ? "role, layer" : "role, tensors");
 	profile(page);
 	labels(page, line_px);
-	fprintf(page->f, "<div class=\"mapbox\" id=\"mapbox\"><img alt=\"Heat map of the exponents of %" PRIu64 " tensors\" width=\"%d\" "
+	fprintf(page->f,
+		"<div class=\"mapbox\" id=\"mapbox\"><img alt=\"Heat map of the exponents of %" PRIu64 " tensors\" "
+		"width=\"%d\" "
 		"height=\"%" PRIu64 "\" src=\"", page->nrows, page->ncolumns, page->nlines);
 	picture(page);
 	fputs("\"></div>\n", page->f);

@@ -60,7 +60,8 @@ static void profile_cell(struct uw_page *page, const struct uw_scan_tensor *t, i
 /* Bars are of the tensor's own size, for all to be readable; the size itself shades the cell of its number. */
 static void row(struct uw_page *page, const struct uw_scan_tensor *t, double most)
 {
-	struct uw_scan_sum sum = {.src_nbytes = t->extent.src_nbytes, .nbytes = {t->profile[0].nbytes, t->profile[1].nbytes}};
+	struct uw_scan_sum sum = {.src_nbytes = t->extent.src_nbytes,
+				  .nbytes = {t->profile[0].nbytes, t->profile[1].nbytes}};
 	size_t n;
 	const char *name = uw_scan_label(t, &n);
 
@@ -68,7 +69,8 @@ static void row(struct uw_page *page, const struct uw_scan_tensor *t, double mos
 	uw_page_name(page, name, n);
 	fprintf(page->f, "</th><td>%s</td><td class=\"w\">", dtype_name(t));
 	uw_scan_print_shape(page->f, &t->extent, "&times;");
-	fprintf(page->f, "</td><td class=\"n size\" style=\"--part:%.2f%%\">", 100 * (double)t->extent.src_nbytes / most);
+	fprintf(page->f, "</td><td class=\"n size\" style=\"--part:%.2f%%\">",
+		100 * (double)t->extent.src_nbytes / most);
 	uw_page_size(page, t->extent.src_nbytes);
 	fputs("</td><td class=\"bacell\">", page->f);
 	uw_page_before_after(page, 100, &sum);
@@ -79,8 +81,8 @@ static void row(struct uw_page *page, const struct uw_scan_tensor *t, double mos
 		struct uw_scan_stats stats;
 
 		uw_scan_stats_of(t->counts, &stats);
-		fprintf(page->f, "<td class=\"n\">%.3f</td><td class=\"n w\">%.3f</td><td class=\"n w\">%.4f</td>", stats.entropy,
-			100 * stats.top16, 100 * uw_scan_escape_rate(t, UW_SCAN_DISTRIBUTION));
+		fprintf(page->f, "<td class=\"n\">%.3f</td><td class=\"n w\">%.3f</td><td class=\"n w\">%.4f</td>",
+			stats.entropy, 100 * stats.top16, 100 * uw_scan_escape_rate(t, UW_SCAN_DISTRIBUTION));
 	} else {
 		fputs("<td></td><td class=\"w\"></td><td class=\"w\"></td>", page->f);
 	}
@@ -108,7 +110,8 @@ static void table_head(struct uw_page *page)
 
 	fputs("<thead><tr>", page->f);
 	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
-		fprintf(page->f, "<th scope=\"col\" class=\"%s\" title=\"%s\">%s</th>", columns[i].css, columns[i].title, columns[i].name);
+		fprintf(page->f, "<th scope=\"col\" class=\"%s\" title=\"%s\">%s</th>", columns[i].css,
+			columns[i].title, columns[i].name);
 	fputs("</tr></thead>\n", page->f);
 }
 
@@ -122,7 +125,8 @@ void uw_page_tensors(struct uw_page *page)
 		return;
 	}
 	if (n != 0) {
-		fputs("<section id=\"tensors\">\n<h2>Tensors before and after</h2>\n<p class=\"note\">Sizes in the bundles are bits per weight (of 16) "
+		fputs("<section id=\"tensors\">\n<h2>Tensors before and after</h2>\n<p class=\"note\">Sizes in the bundles "
+		      "are bits per weight (of 16) "
 		      "for BF16, else percent of the source.", page->f);
 		if (n > SHOWN)
 			fprintf(page->f, "<span class=\"nojs\"> The %d largest of %" PRIu64 ".</span>", SHOWN, n);
@@ -155,7 +159,8 @@ static int put_json(const char *text, size_t n, void *ctx)
 /* Takes `value`. */
 static void dump(struct uw_page *page, json_t *value)
 {
-	if (value == NULL || json_dump_callback(value, put_json, page->f, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY |
+	if (value == NULL || json_dump_callback(value, put_json, page->f,
+						JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY |
 						JSON_REAL_PRECISION(6)) != 0)
 		page->failed = true;
 	json_decref(value);
@@ -195,10 +200,11 @@ static json_t *tensor_array(const struct uw_scan_tensor *t)
 	const char *name = uw_scan_label(t, &n);
 
 	uw_scan_stats_of(t->counts, &stats);
-	return json_pack("[o, s, o, f, f, f, s, s, f, f, f, f, s, i]", printable(name, n), dtype_name(t), shape(&t->extent),
+	return json_pack("[o, s, o, f, f, f, s, s, f, f, f, f, s, i]", printable(name, n), dtype_name(t),
+			 shape(&t->extent),
 			 (double)t->extent.src_nbytes, (double)t->profile[0].nbytes, (double)t->profile[1].nbytes,
-			 uw_scan_codings(t, 0, codings[0]), uw_scan_codings(t, 1, codings[1]), stats.entropy, 100 * stats.top16,
-			 100 * uw_scan_escape_rate(t, 0), 100 * uw_scan_escape_rate(t, 1),
+			 uw_scan_codings(t, 0, codings[0]), uw_scan_codings(t, 1, codings[1]), stats.entropy,
+			 100 * stats.top16, 100 * uw_scan_escape_rate(t, 0), 100 * uw_scan_escape_rate(t, 1),
 			 uw_scan_role_name(uw_scan_role_of(&t->extent)), uw_scan_layer_of(&t->extent));
 }
 
@@ -244,8 +250,8 @@ void uw_page_data(struct uw_page *page)
 		fprintf(page->f, "%s%" PRIu64, r != 0 ? "," : "", places[page->rows[r].tensor]);
 	fputs("],\n\"runs\":[", page->f);
 	for (int i = 0; i < page->nruns; i++)
-		fprintf(page->f, "%s[%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", i != 0 ? "," : "", page->runs[i].first, page->runs[i].n,
-			page->runs[i].nlines);
+		fprintf(page->f, "%s[%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", i != 0 ? "," : "", page->runs[i].first,
+			page->runs[i].n, page->runs[i].nlines);
 	fputs("],\n\"columns\":[", page->f);
 	for (int c = 0; c < page->ncolumns; c++)
 		fprintf(page->f, "%s%d", c != 0 ? "," : "", page->columns[c]);

@@ -34,15 +34,16 @@ static json_t *string(const char *text, size_t n)
 
 static json_t *by_coding(const uint64_t values[4])
 {
-	return json_pack("{s:o, s:o, s:o, s:o}", "raw", whole(values[0]), "zstd", whole(values[1]), "h", whole(values[2]),
-			 "p4", whole(values[3]));
+	return json_pack("{s:o, s:o, s:o, s:o}", "raw", whole(values[0]), "zstd", whole(values[1]), "h",
+			 whole(values[2]), "p4", whole(values[3]));
 }
 
 static json_t *profile_object(const struct uw_scan_tensor *t, int p)
 {
 	json_t *object = json_pack("{s:o, s:o, s:o, s:o, s:o}", "bytes", whole(t->profile[p].nbytes), "escapes",
 				   whole(t->profile[p].nescapes), "tables", whole(t->profile[p].ntables), "groups",
-				   by_coding(t->profile[p].groups), "source_bytes", by_coding(t->profile[p].src_nbytes));
+				   by_coding(t->profile[p].groups), "source_bytes",
+				   by_coding(t->profile[p].src_nbytes));
 
 	if (object != NULL && uw_scan_is_bf16(t))
 		json_object_set_new(object, "bits_per_weight", json_real(uw_scan_rate(t, p)));
@@ -69,7 +70,8 @@ static json_t *tensor_object(const struct uw_scan_tensor *t)
 	static const char *const kinds[] = {"opaque", "header", "tensor"};
 	static const char *const orders[] = {"bytes", "linear", "tiled"};
 	const char *dtype = uw_dtype_name(t->extent.dtype);
-	json_t *object = json_pack("{s:s, s:o, s:o, s:o, s:o}", "kind", kinds[t->extent.kind <= 2 ? t->extent.kind : 0], "file",
+	json_t *object = json_pack("{s:s, s:o, s:o, s:o, s:o}", "kind", kinds[t->extent.kind <= 2 ? t->extent.kind : 0],
+				   "file",
 				   string(t->file, strlen(t->file)), "source_bytes", whole(t->extent.src_nbytes),
 				   uw_scan_profile_names[0], profile_object(t, 0), uw_scan_profile_names[1],
 				   profile_object(t, 1));
@@ -82,7 +84,8 @@ static json_t *tensor_object(const struct uw_scan_tensor *t)
 	for (int i = 0; i < t->extent.ndims; i++)
 		json_array_append_new(dims, whole(t->extent.dims[i]));
 	json_object_set_new(object, "shape", dims);
-	json_object_set_new(object, "name", string(t->extent.name_nbytes != 0 ? t->extent.name : "", t->extent.name_nbytes));
+	json_object_set_new(object, "name", string(t->extent.name_nbytes != 0 ? t->extent.name : "",
+						   t->extent.name_nbytes));
 	json_object_set_new(object, "dtype", json_string(dtype != NULL ? dtype : "OTHER"));
 	json_object_set_new(object, "order", json_string(orders[t->extent.order <= 2 ? t->extent.order : 0]));
 	json_object_set_new(object, "role", json_string(uw_scan_role_name(uw_scan_role_of(&t->extent))));
@@ -97,7 +100,8 @@ static json_t *file_object(const struct uw_scan_file *file)
 {
 	return json_pack("{s:o, s:o, s:o, s:o, s:b, s:o}", "path", string(file->path, strlen(file->path)), "bytes",
 			 whole(file->nbytes), "distribution_bytes", whole(file->bundle_nbytes[UW_SCAN_DISTRIBUTION]),
-			 "inference_bytes", whole(file->bundle_nbytes[UW_SCAN_INFERENCE]), "container", (int)file->container,
+			 "inference_bytes", whole(file->bundle_nbytes[UW_SCAN_INFERENCE]), "container",
+			 (int)file->container,
 			 "warning", file->warning != NULL ? string(file->warning, strlen(file->warning)) : json_null());
 }
 
@@ -120,7 +124,8 @@ static json_t *dtypes_object(const struct uw_scan_totals *totals)
 		const char *name = uw_dtype_name((uint8_t)d);
 
 		if (totals->dtype[d].n != 0)
-			json_object_set_new(object, name != NULL ? name : "?", sum_object(&totals->dtype[d], "tensors"));
+			json_object_set_new(object, name != NULL ? name : "?",
+					    sum_object(&totals->dtype[d], "tensors"));
 	}
 	return object;
 }
@@ -140,7 +145,8 @@ static json_t *totals_object(const struct uw_scan_report *report, const struct u
 		char key[40];
 
 		snprintf(key, sizeof(key), "%s_ratio", uw_scan_profile_names[p]);
-		json_object_set_new(object, key, src > 0 ? json_real((double)totals->all.nbytes[p] / src) : json_null());
+		json_object_set_new(object, key,
+				    src > 0 ? json_real((double)totals->all.nbytes[p] / src) : json_null());
 		snprintf(key, sizeof(key), "%s_manifest_bytes", uw_scan_profile_names[p]);
 		json_object_set_new(object, key, whole(report->manifest_nbytes[p]));
 	}

@@ -83,7 +83,9 @@ static void rest_of(struct uw_scan_totals *totals)
 
 	rest.n = 0;
 	for (int i = 0; i < 256 + 2; i++) {
-		const struct uw_scan_sum *s = i < 256 ? &totals->dtype[i] : i == 256 ? &totals->header : &totals->opaque;
+		const struct uw_scan_sum *s = i < 256  ? &totals->dtype[i] :
+					      i == 256 ? &totals->header :
+							 &totals->opaque;
 
 		rest.src_nbytes = minus(rest.src_nbytes, s->src_nbytes);
 		for (int p = 0; p < UW_SCAN_NPROFILES; p++)

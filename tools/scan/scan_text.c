@@ -81,7 +81,8 @@ static void tensors(FILE *f, const struct uw_scan_report *report)
 			continue;
 		if (shown++ == 0) {
 			fprintf(f, "%-49s | %-29s | %-29s |\n", "", "distribution", "inference");
-			fprintf(f, "%-11s %-18s %11s %6s %10s | %-7s %10s %10s | %-7s %10s %10s | %s\n", "dtype", "shape", "size",
+			fprintf(f, "%-11s %-18s %11s %6s %10s | %-7s %10s %10s | %-7s %10s %10s | %s\n", "dtype",
+				"shape", "size",
 				"H(exp)", "top 16", "coding", "size", "escapes", "coding", "size", "escapes", "tensor");
 		}
 		tensor_line(f, &report->tensors[i]);

@@ -121,7 +121,8 @@ void uw_scan_print_outcome(FILE *f, const struct uw_scan_totals *totals)
 	for (int p = 0; p < UW_SCAN_NPROFILES; p++) {
 		uint64_t src = totals->all.src_nbytes, dst = totals->all.nbytes[p];
 
-		fprintf(f, "%s %.1f %% %s as %s bundle", p != 0 ? " and" : "", percent(src > dst ? src - dst : dst - src, src),
+		fprintf(f, "%s %.1f %% %s as %s bundle", p != 0 ? " and" : "",
+			percent(src > dst ? src - dst : dst - src, src),
 			dst <= src ? "smaller" : "LARGER", p == UW_SCAN_INFERENCE ? "an inference" : "a distribution");
 	}
 	fputc('.', f);
