@@ -16,11 +16,13 @@
 #ifdef __CUDACC__
 #define UW_HOST_DEVICE static __host__ __device__ __forceinline__
 #define UW_DEVICE static __device__ __forceinline__
+#define UW_MEMBER __device__ __forceinline__
 #define UW_UNROLL _Pragma("unroll")
 #define UW_NO_UNROLL _Pragma("unroll 1")
 #else
 #define UW_HOST_DEVICE static inline
 #define UW_DEVICE static inline
+#define UW_MEMBER inline
 #define UW_UNROLL
 #define UW_NO_UNROLL
 #endif
@@ -155,6 +157,14 @@ UW_DEVICE uint32_t uw_load_global_u8(const uint8_t *p)
 	uint32_t d;
 
 	asm("ld.global.nc.u8 %0, [%1];" : "=r"(d) : "l"(p));
+	return d;
+}
+
+UW_DEVICE uint32_t uw_load_global_u16(const uint16_t *p)
+{
+	uint16_t d;
+
+	asm("ld.global.nc.u16 %0, [%1];" : "=h"(d) : "l"(p));
 	return d;
 }
 
