@@ -44,7 +44,7 @@ extern const void *const uw_mma_raw_kernels[UW_MMA_SIZES];
 	};
 
 #define UW_MMA_KERNEL(source, SOURCE, n) \
-	extern "C" __global__ void __launch_bounds__(UW_MMA_THREADS, UW_MMA_MAX_BLOCKS) \
+	extern "C" __global__ void __launch_bounds__(UW_MMA_THREADS, UW_MMA_MAX_BLOCKS(n)) \
 	uw_kernel_mma_##source##_##n(const __grid_constant__ struct uw_gpu_gemm gemm) \
 	{ \
 		uw_gemm_mma<SOURCE, n>(gemm); \

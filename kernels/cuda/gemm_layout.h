@@ -48,5 +48,5 @@
 #define UW_MMA_STAGE_NBYTES(source, tile_n) \
 	((tile_n) * UW_X_ROW_NBYTES + UW_TILE_BLOCKS * UW_WEIGHTS_NBYTES(source))
 #define UW_MMA_FIXED_NBYTES(source) UW_OVERLAYS_NBYTES(source)
-#define UW_MMA_MAX_BLOCKS 2u
+#define UW_MMA_MAX_BLOCKS(tile_n) ((tile_n) <= 64 ? 2u : 1u)
 #endif

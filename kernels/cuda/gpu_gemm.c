@@ -104,7 +104,7 @@ static bool is_tile_n(const struct uw_gpu_gemm_config *config)
 
 static uint32_t max_blocks(uint32_t kernel, uint32_t tile_n)
 {
-	return kernel == UW_GPU_GEMM_WGMMA ? UW_WGMMA_MAX_BLOCKS(tile_n) : UW_MMA_MAX_BLOCKS;
+	return kernel == UW_GPU_GEMM_WGMMA ? UW_WGMMA_MAX_BLOCKS(tile_n) : UW_MMA_MAX_BLOCKS(tile_n);
 }
 
 /* Sets nstages and shared_nbytes: as many stages as there is room for. False: too few. */

@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "gather.cuh"
 #include "gemm_mma.cuh"
 #include "gemm_wgmma.cuh"
 #include "groups.h"

@@ -300,6 +300,46 @@ void test_row_order(void **)
 	}
 }
 
+/* ---- rows of an embedding ---- */
+
+void check_gather(const struct matrix &m, size_t y_ld)
+{
+	std::vector<uint32_t> rows = { m.nrows - 1, 0, m.nrows / 2, m.nrows, 0, UINT32_MAX };
+
+	for (uint32_t i = 0; i < 12; i++)
+		rows.push_back(rng() % m.nrows);
+	for (unsigned form = FORM_P4; form < NFORMS; form++) {
+		uint32_t n = (uint32_t)rows.size(), batches = (m.ncols + 511) / 512;
+		buffer y(n * y_ld * sizeof(uint16_t));
+		struct uw_gather gather = { m.described[form], rows.data(), (uint16_t *)y.at, y_ld, n, batches };
+
+		emu_run((n * batches + UW_GATHER_WARPS - 1) / UW_GATHER_WARPS, 32 * UW_GATHER_WARPS, 0, rng(),
+			[&] { uw_gather_warp(gather); });
+		for (uint32_t i = 0; i < n; i++) {
+			for (uint32_t c = 0; c < y_ld; c++) {
+				uint32_t want = c >= m.ncols ? 0xA5A5u : rows[i] < m.nrows ? m.at(rows[i], c) : 0;
+
+				assert_int_equal(((const uint16_t *)y.at)[i * y_ld + c], want);
+			}
+		}
+	}
+}
+
+void test_gather(void **)
+{
+	static const uint32_t sizes[][3] = { { 1, 1, 64 }, { 100, 64, 64 }, { 300, 1100, 128 }, { 176, 129, 64 } };
+
+	for (const auto &size : sizes) {
+		struct matrix m = make_matrix(size[0], size[1], size[2], size[1] == 1 ? gaussian : gaussian_with_escapes);
+
+		check_gather(m, m.ncols);
+		check_gather(m, m.ncols + 3);
+	}
+	wanted = 4096;
+	check_gather(make_matrix(2048, 64, 2048, crowded), 64);
+	check_gather(make_matrix(200, 130, 128, gaussian_with_escapes, true), 130);
+}
+
 /* ---- what is missing is seen ---- */
 
 /* A child's product is the right one. It may die on the way. */
@@ -435,6 +475,7 @@ int main(void)
 		cmocka_unit_test_setup(test_many_matrices, seed),
 		cmocka_unit_test_setup(test_experts, seed),
 		cmocka_unit_test_setup(test_row_order, seed),
+		cmocka_unit_test_setup(test_gather, seed),
 		cmocka_unit_test_setup(test_faults, seed),
 		cmocka_unit_test_setup(test_arguments, seed),
 		cmocka_unit_test_setup(test_default_configs, seed),

@@ -111,7 +111,7 @@ struct uw_gpu_device {
 struct uw_gpu_gemm_config {
 	uint32_t kernel;        /* enum uw_gpu_gemm_kernel */
 	uint32_t tile_n;        /* rows of x in a tile: 8, 16, 32, 64, 128; wgmma: 256 too */
-	uint32_t blocks_per_sm; /* 1 or 2; wgmma: 1 from tile_n 128 on */
+	uint32_t blocks_per_sm; /* 1 or 2; 1 from tile_n 128 on */
 	uint32_t parts;         /* 0: tiles are cut where equal shares of the blocks end; else each into so many in k */
 	uint32_t nblocks;       /* of the launch */
 };
