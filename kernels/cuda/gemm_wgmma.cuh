@@ -347,8 +347,7 @@ UW_DEVICE void uw_multiply(const struct uw_gpu_gemm &gemm, uint32_t warp, uint32
 		}
 		uw_multiply_segment(seg.nk, me, &stages, d);
 		/* everything once more: registers are dearer than that */
-		seg.unit = uw_opaque(seg.unit);
-		uw_segment_cut(work, &seg);
+		uw_segment_at(work, uw_opaque(seg.unit), &seg);
 		uw_finish<SOURCE>(gemm, work, seg, warp, lane, d);
 	}
 }

@@ -60,6 +60,7 @@ UW_DEVICE uint32_t uw_find_tile(const struct uw_gpu_gemm &gemm, uint32_t number,
 {
 	uint32_t before = 0;
 
+	number = uw_opaque(number);
 	if (gemm.nmatrices == 1 && gemm.offsets_dev == 0) {
 		uw_y_tile_at(gemm, uw_matrix(gemm, 0), number, 0, gemm.nx, tile);
 		return gemm.row_tiles * uw_ceil_div(gemm.nx, gemm.config.tile_n);
@@ -151,6 +152,15 @@ UW_DEVICE void uw_segment_cut(const struct uw_work &work, struct uw_segment *seg
 	seg->nk = work.kblocks - seg->k;
 	if (seg->nk > seg->end - seg->unit)
 		seg->nk = seg->end - seg->unit;
+}
+
+/* The segment that begins at a unit. */
+UW_DEVICE void uw_segment_at(const struct uw_work &work, uint32_t unit, struct uw_segment *seg)
+{
+	seg->unit = unit;
+	seg->range = uw_range_of(work, unit);
+	seg->end = uw_range_begin(work, seg->range + 1);
+	uw_segment_cut(work, seg);
 }
 
 /* The block's first segment; false if it has none. */
@@ -295,7 +305,7 @@ UW_DEVICE bool uw_sum_parts(const struct uw_gpu_gemm &gemm, const struct uw_work
 			    uint32_t warp, uint32_t lane, float (&d)[NSUMS])
 {
 	uint32_t *counter = (uint32_t *)gemm.workspace_dev + (uint64_t)UW_TILE_WARPS * seg.tile + warp;
-	uint32_t unit = seg.tile * work.kblocks, first = uw_range_of(work, unit);
+	uint32_t unit = uw_opaque(seg.tile * work.kblocks), first = uw_range_of(work, unit);
 	uint32_t last = uw_range_of(work, unit + work.kblocks - 1), arrived = 0;
 	struct uw_vec4 *mine = uw_partial(gemm, seg.range, seg.k == 0, warp, lane);
 
