@@ -42,11 +42,6 @@
 #define UW_WARPS 4u                /* of a block; they have nothing to do with one another */
 #define UW_STREAM_SLACK 232u       /* bytes of room behind a stream */
 #define UW_ENTRIES_NBYTES 256u     /* a window table; aligned to as much, so that an index can be ORed to its address */
-#define UW_WORD_START(word) ((uint32_t)(word) & 0x3FFFFF)
-#define UW_WORD_PATCH(word) ((uint32_t)((word) >> 22) & 0xFFFFF)
-#define UW_WORD_BASE(word) ((uint32_t)((word) >> 42) & 0x7FF)
-#define UW_WORD_TABLE(word) ((uint32_t)((word) >> 53) & 15)
-#define UW_WORD_SHIFT(word) ((uint32_t)((word) >> 57) & 7)
 
 enum uw_gpu_output {
 	UW_GPU_WEIGHTS,

@@ -20,6 +20,13 @@
 
 #include "ptx.cuh"
 
+/* Fields of a chunk word (SPEC.md 6.2). */
+#define UW_WORD_START(word) ((uint32_t)(word) & 0x3FFFFF)
+#define UW_WORD_PATCH(word) ((uint32_t)((word) >> 22) & 0xFFFFF)
+#define UW_WORD_BASE(word) ((uint32_t)((word) >> 42) & 0x7FF)
+#define UW_WORD_TABLE(word) ((uint32_t)((word) >> 53) & 15)
+#define UW_WORD_SHIFT(word) ((uint32_t)((word) >> 57) & 7)
+
 #define UW_S_EVEN 0x807F807Fu /* sign and mantissa of a0, a2 in an S word; the exponents of a0, a2 are the other bits */
 #define UW_S_ODD 0x7F807F80u  /* those of a1, a3, rotated left by 8 */
 

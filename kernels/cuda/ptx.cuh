@@ -16,11 +16,13 @@
 #ifdef __CUDACC__
 #define UW_HOST_DEVICE static __host__ __device__ __forceinline__
 #define UW_DEVICE static __device__ __forceinline__
+#define UW_MEMBER __device__ __forceinline__
 #define UW_UNROLL _Pragma("unroll")
 #define UW_NO_UNROLL _Pragma("unroll 1")
 #else
 #define UW_HOST_DEVICE static inline
 #define UW_DEVICE static inline
+#define UW_MEMBER inline
 #define UW_UNROLL
 #define UW_NO_UNROLL
 #endif

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# For a machine with an NVIDIA GPU: builds the decode kernels and their driver, checks results on the device against those
+# For a machine with an NVIDIA GPU: builds the kernels and their drivers, checks results on the device against those
 # of the host, and measures. Needs nvcc (with its host compiler), make and a POSIX shell; nothing of the project's other
-# dependencies. The last thing printed is a table; OUT receives decode.csv and the logs.
+# dependencies. The last things printed are tables; OUT receives decode.csv, gemm.csv and the logs.
 #
 #   tests/bench/gpu.sh [-o OUT] [-a ARCH] [-b]
 #       -o: default ./gpu-bench; -a: sm_80, sm_89, sm_90a (default: all three); -b: build only
@@ -28,28 +28,43 @@ nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
 mkdir -p "$out/build" || exit 1
 out=$(cd "$out" && pwd)
 
-gencode=
+# wgmma is for sm_90a alone; mma runs there as well, from the PTX of compute_90
+gencode= hopper= others=
 for arch in $archs; do
-	gencode="$gencode -gencode arch=compute_${arch#sm_},code=$arch"
+	one="-gencode arch=compute_${arch#sm_},code=$arch"
+	gencode="$gencode $one"
+	if [ "$arch" = sm_90a ]; then
+		hopper=$one
+		others="$others -gencode arch=compute_90,code=compute_90"
+	else
+		others="$others $one"
+	fi
 done
+: "${hopper:=-gencode arch=compute_90a,code=sm_90a}"
 
 objects=$(cd "$top" && ls libcodec/*.c libcodec/base/*.c kernels/cuda/*.c | sed 's|.*/||; s|c$|o|' | tr '\n' ' ')
+kernels=$(cd "$top/kernels/cuda" && ls decode.cu gemm*.cu | sed 's|$|.o|' | tr '\n' ' ')
 cat >"$out/build/Makefile" <<MAKE
 TOP = $top
 NVCC = $nvcc
 CC = ${CC:-cc}
 INCLUDE = -I\$(TOP)/kernels/include -I\$(TOP)/kernels/cuda -I\$(TOP)/libcodec/include -I\$(TOP)/libcodec/base/include
 CFLAGS = -std=c11 -O2 -DNDEBUG -I\$(TOP)/libcodec \$(INCLUDE)
-CUFLAGS = -std=c++17 -O3 $gencode \$(INCLUDE)
+CUFLAGS = -std=c++17 -O3 \$(INCLUDE) -I\$(TOP)/tests/bench/gpu
 VPATH = \$(TOP)/libcodec:\$(TOP)/libcodec/base:\$(TOP)/kernels/cuda:\$(TOP)/tests/bench/gpu
-OBJECTS = $objects decode.cu.o bench_decode.cu.o
+OBJECTS = $objects $kernels
 
-bench_decode: \$(OBJECTS)
-	\$(NVCC) \$(OBJECTS) -lpthread -o \$@
+all: bench_decode bench_gemm
+bench_%: \$(OBJECTS) bench_%.cu.o
+	\$(NVCC) \$^ -lpthread -ldl -o \$@
+gemm_wgmma_%.cu.o: gemm_wgmma_%.cu
+	\$(NVCC) \$(CUFLAGS) $hopper -Xptxas -v -c \$< -o \$@
+gemm_mma_%.cu.o: gemm_mma_%.cu
+	\$(NVCC) \$(CUFLAGS) $others -Xptxas -v -c \$< -o \$@
 %.o: %.c
 	\$(CC) \$(CFLAGS) -c \$< -o \$@
 %.cu.o: %.cu
-	\$(NVCC) \$(CUFLAGS) -Xptxas -v -c \$< -o \$@
+	\$(NVCC) \$(CUFLAGS) $gencode -Xptxas -v -c \$< -o \$@
 MAKE
 
 echo "== build ($archs)"
@@ -61,8 +76,23 @@ sed -n "s/^ptxas info *: Compiling entry function '\([^']*\)' for '\([^']*\)'.*/
 	s/^ptxas info *: Used \([0-9]*\) registers.*/\1 registers/p" "$out/build.log" | paste -d ' ' - -
 $build_only && exit 0
 
-echo "== run"
-"$out/build/bench_decode" --csv "$out/decode.csv" >"$out/decode.log" 2>&1
-status=$?
-cat "$out/decode.log"
-exit $status
+# Each driver prints its table last.
+run() {
+	echo "== $1"
+	"$out/build/bench_$1" --csv "$out/$1.csv" >"$out/$1.log" 2>&1
+	status=$?
+	cat "$out/$1.log"
+	[ $status = 0 ] || worst=$status
+}
+worst=0
+run decode
+[ $worst = 77 ] && exit 77
+if command -v compute-sanitizer >/dev/null; then
+	for check in memcheck racecheck synccheck; do
+		echo "== compute-sanitizer $check"
+		compute-sanitizer --tool $check --error-exitcode 1 "$out/build/bench_gemm" --check >"$out/$check.log" 2>&1 ||
+			{ tail -20 "$out/$check.log"; worst=1; }
+	done
+fi
+run gemm
+exit $worst

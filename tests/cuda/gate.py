@@ -15,7 +15,7 @@ import sys
 OPS = {0x012: 'LOP3', 0x019: 'SHF', 0x016: 'PRMT', 0x010: 'IADD3', 0x036: 'VIADD', 0x00c: 'ISETP', 0x011: 'LEA',
        0x007: 'SEL', 0x01c: 'PLOP3', 0x024: 'IMAD', 0x025: 'IMAD.WIDE', 0x109: 'POPC', 0x101: 'BREV', 0x184: 'LDS',
        0x188: 'STS', 0x181: 'LDG', 0x186: 'STG', 0x1ae: 'LDGSTS', 0x183: 'LDL', 0x187: 'STL', 0x147: 'BRA', 0x118: 'NOP',
-       0x002: 'MOV', 0x189: 'SHFL', 0x1c4: 'REDUX', 0x006: 'VOTE', 0x14d: 'EXIT'}
+       0x002: 'MOV', 0x189: 'SHFL', 0x1c4: 'REDUX', 0x006: 'VOTE', 0x14d: 'EXIT', 0x1f0: 'HGMMA', 0x03c: 'HMMA', 0x03b: 'LDSM'}
 ALU = ('LOP3', 'SHF', 'PRMT', 'IADD3', 'VIADD', 'ISETP', 'LEA', 'SEL', 'PLOP3')
 BIT_OPS = ('LOP3', 'SHF', 'PRMT')
 
@@ -111,6 +111,7 @@ def count(code):
 class Kernel:
     def __init__(self, arch, name, code, registers, stack):
         self.arch, self.name, self.registers, self.stack = arch, name, registers, stack
+        self.code = code
         self.ops = count(code)
         self.ops.pop('NOP', None)
         self.loop = count(tile_loop(arch, code, *(('PRMT', 8) if name.endswith('p4') else ('LDS', 44))))
@@ -185,4 +186,5 @@ def main(args):
     return 1 if failures else 0
 
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

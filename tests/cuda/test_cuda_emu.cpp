@@ -14,7 +14,9 @@ extern "C" {
 #include <cmocka.h>
 }
 
-#include "ptx.cuh"
+#include <string.h>
+
+#include "ptx_matrix.cuh"
 
 namespace {
 
@@ -148,6 +150,138 @@ void test_copies(void **)
 	}));
 }
 
+/* ---- the engine, barriers in shared memory, products ---- */
+
+uint8_t bytes[1024] __attribute__((aligned(16)));
+
+uint32_t barrier_at(void)
+{
+	return uw_shared() + 2032;
+}
+
+/* Lane 0 asks for 1024 bytes; all others wait for them. */
+void fetch(bool announce, bool wait, bool init_seen)
+{
+	if (uw_thread() == 0) {
+		uw_barrier_init(barrier_at(), 1);
+		uw_barrier_init_fence();
+	}
+	if (init_seen)
+		uw_sync_block();
+	if (uw_thread() == 0) {
+		if (announce)
+			uw_barrier_expect(barrier_at(), 1024);
+		uw_bulk_copy(uw_shared(), bytes, 1024, barrier_at(), 0);
+		uw_barrier_arrive(barrier_at());
+	}
+	if (wait)
+		uw_barrier_wait(barrier_at(), 0);
+	if (uw_load_shared_u8(uw_shared() + uw_thread()) != (uint8_t)uw_thread())
+		abort();
+}
+
+void test_engine(void **)
+{
+	for (uint32_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)i;
+	assert_false(dies(64, [] { fetch(true, true, true); }));
+	assert_true(dies(64, [] { fetch(false, true, true); }));
+	assert_true(dies(64, [] { fetch(true, false, true); }));
+	assert_true(dies(64, [] { fetch(true, true, false); }));
+	/* more arrivals than counted */
+	assert_true(dies(32, [] {
+		if (lane() == 0) {
+			uw_barrier_init(barrier_at(), 2);
+			uw_barrier_expect(barrier_at(), 16);
+			for (uint32_t i = 0; i < 3; i++)
+				uw_barrier_arrive(barrier_at());
+		}
+	}));
+	/* the target is asked for while another warp may still read it */
+	assert_true(dies(64, [] {
+		if (uw_thread() == 0)
+			uw_barrier_init(barrier_at(), 1);
+		uw_sync_block();
+		if (uw_thread() == 32)
+			(void)uw_load_shared_u32(uw_shared());
+		if (uw_thread() == 0) {
+			uw_barrier_expect(barrier_at(), 16);
+			uw_bulk_copy(uw_shared(), bytes, 16, barrier_at(), 0);
+			uw_barrier_arrive(barrier_at());
+			uw_barrier_wait(barrier_at(), 0);
+		}
+	}));
+	/* not a multiple of 16 */
+	assert_true(dies(32, [] {
+		if (lane() == 0) {
+			uw_barrier_init(barrier_at(), 1);
+			uw_bulk_copy(uw_shared(), bytes + 4, 16, barrier_at(), 0);
+		}
+	}));
+}
+
+/* 64 x 16 by 16 x 8, all ones; B is in shared memory. `spoil`: A's registers are overwritten before the wait. */
+void product(bool wait, bool spoil)
+{
+	uint32_t a[4] = { 0x3F803F80, 0x3F803F80, 0x3F803F80, 0x3F803F80 };
+	float d[4] = { 0, 0, 0, 0 };
+
+	for (uint32_t i = 4 * uw_thread(); i < 1024; i += 512)
+		uw_store_shared_u32(uw_shared() + i, 0x3F803F80);
+	uw_sync_block();
+	uw_wgmma_fence();
+	uw_wgmma(d, a, uw_wgmma_b(uw_shared()));
+	uw_wgmma_commit();
+	if (spoil)
+		a[0] = 0;
+	if (wait)
+		uw_wgmma_wait<0>();
+	for (uint32_t i = 0; i < 4; i++) {
+		if (d[i] != 16)
+			abort();
+	}
+}
+
+void test_products(void **)
+{
+	assert_false(dies(128, [] { product(true, false); }));
+	assert_true(dies(128, [] { product(false, false); }));
+	assert_true(dies(128, [] { product(true, true); }));
+	/* one warp of four stays away */
+	assert_true(dies(128, [] {
+		if (uw_thread() < 96)
+			return product(true, false);
+		uw_sync_block();
+	}));
+}
+
+/* ldmatrix and mma agree with the fragments of section 5 of the specification. */
+void test_warp_matrices(void **)
+{
+	assert_false(dies(32, [] {
+		struct uw_vec4 v;
+		float c[4] = { 0, 0, 0, 0 };
+
+		/* matrix i has i + 1 in row r, column r */
+		for (uint32_t i = 0; i < 4; i++) {
+			uint32_t row = lane() / 4, col = 2 * (lane() % 4), one = uw_round_bf16((float)(i + 1));
+
+			uw_store_shared_u32(uw_shared() + 128 * i + 16 * row + 2 * col,
+					    row == col ? one : row == col + 1 ? one << 16 : 0);
+		}
+		uw_sync_warp();
+		v = uw_ldmatrix(uw_shared() + 16 * lane());
+		/* A of four diagonals, B the first diagonal twice: c = [1 + 3 | 2 + 4] on the diagonals */
+		uw_mma(c, v.w, v.w[0], v.w[0]);
+		for (uint32_t i = 0; i < 4; i++) {
+			bool diagonal = lane() / 4 == 2 * (lane() % 4) + i % 2;
+
+			if (c[i] != (diagonal ? (i < 2 ? 4.0f : 6.0f) : 0.0f))
+				abort();
+		}
+	}));
+}
+
 } // namespace
 
 int main(void)
@@ -158,6 +292,9 @@ int main(void)
 		cmocka_unit_test(test_shared_memory),
 		cmocka_unit_test(test_lanes_apart),
 		cmocka_unit_test(test_copies),
+		cmocka_unit_test(test_engine),
+		cmocka_unit_test(test_products),
+		cmocka_unit_test(test_warp_matrices),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

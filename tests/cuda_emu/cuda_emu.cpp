@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Fibers, warp instructions, who may touch what. The rest is in emu_async.cpp. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ucontext.h>
 
-#include <memory>
-#include <vector>
-
-#include "ptx.cuh"
+#include "emu.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define EMU_ASAN
@@ -20,98 +17,43 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#define LANES 32u
 #define STACK_NBYTES (128u * 1024)
-#define SHARED_BASE 1024u /* as on the device, where the system takes the first kilobyte */
+#define GRANULE 2u
+
+struct block emu_block;
+struct fiber *emu_now;
+uint8_t emu_garbage;
+enum emu_fault emu_fault;
 
 namespace {
 
-enum instruction {
-	INS_NONE,
-	INS_SYNC,
-	INS_BALLOT,
-	INS_FROM_LANE,
-	INS_FROM_BELOW,
-	INS_OR,
+const char *const instruction_names[] = {
+	"none", "syncwarp", "ballot", "shfl", "shfl.up", "redux.or", "ldmatrix", "mma", "wgmma.wait",
 };
 
-const char *const instruction_names[] = { "none", "syncwarp", "ballot", "shfl", "shfl.up", "redux.or" };
+const uint32_t NOBODY = ~0u, MANY = ~0u - 1, COPY_BEGUN = ~0u - 2, COPY_DONE = ~0u - 3;
 
-/*
- * A warp instruction that lanes are coming to. Two take turns: none can come to the one after the next before all have
- * read this one.
- */
-struct meeting {
-	enum instruction what;
-	uint32_t narrived;
-	uint32_t value[LANES];
-};
-
-struct warp {
-	struct meeting meeting[2];
-	uint32_t turn;     /* meetings that are over */
-	uint32_t barriers; /* those that order memory: only syncwarp does */
-	uint32_t ndone;
-};
-
-struct copy {
-	uint32_t addr;
-	const struct uw_vec4 *src;
-};
-
-struct fiber {
-	ucontext_t context;
-	std::unique_ptr<char[]> stack;
-	uint32_t thread;
-	uint32_t wait_turn; /* waits while its warp's turn is below */
-	bool done;
-	std::vector<struct copy> copies;
-	void *fake_stack;
-};
-
-/* Who last touched a byte of shared memory, and how many barriers its warp had passed. Several readers are MANY. */
-struct touch {
-	uint32_t writer, written_at;
-	uint32_t reader, read_at;
-};
-
-const uint32_t NOBODY = ~0u, MANY = ~0u - 1;
-
-struct block {
-	uint32_t number, nthreads;
-	std::vector<uint8_t> shared;
-	std::vector<struct touch> touches;
-	std::vector<struct warp> warps;
-	std::vector<struct fiber> fibers;
-	const std::function<void()> *kernel;
-	ucontext_t scheduler;
-	const void *scheduler_stack;
-	size_t scheduler_stack_nbytes;
-	void *scheduler_fake_stack;
-};
-
-struct block b;
-struct fiber *now;
+struct block &b = emu_block;
 uint64_t rng_state;
-uint8_t garbage;
-
-uint32_t rng(void)
-{
-	rng_state = rng_state * 6364136223846793005u + 1442695040888963407u;
-	return (uint32_t)(rng_state >> 32);
-}
-
-[[noreturn]] void breach(const char *what, uint32_t detail)
-{
-	fprintf(stderr, "cuda_emu: block %u thread %u: %s (%u)\n", b.number, now ? now->thread : 0, what, detail);
-	abort();
-}
 
 /* ---- fibers ---- */
 
-void to_scheduler(bool last)
+void to_fiber(struct fiber *f)
 {
-	struct fiber *f = now;
+	emu_now = f;
+#ifdef EMU_ASAN
+	__sanitizer_start_switch_fiber(&b.scheduler_fake_stack, f->stack.get(), STACK_NBYTES);
+#endif
+	swapcontext(&b.scheduler, &f->context);
+#ifdef EMU_ASAN
+	__sanitizer_finish_switch_fiber(b.scheduler_fake_stack, NULL, NULL);
+#endif
+	emu_now = NULL;
+}
+
+void switch_away(bool last)
+{
+	struct fiber *f = emu_now;
 
 #ifdef EMU_ASAN
 	__sanitizer_start_switch_fiber(last ? NULL : &f->fake_stack, b.scheduler_stack, b.scheduler_stack_nbytes);
@@ -123,35 +65,30 @@ void to_scheduler(bool last)
 	(void)last;
 }
 
-void to_fiber(struct fiber *f)
-{
-	now = f;
-#ifdef EMU_ASAN
-	__sanitizer_start_switch_fiber(&b.scheduler_fake_stack, f->stack.get(), STACK_NBYTES);
-#endif
-	swapcontext(&b.scheduler, &f->context);
-#ifdef EMU_ASAN
-	__sanitizer_finish_switch_fiber(b.scheduler_fake_stack, NULL, NULL);
-#endif
-	now = NULL;
-}
-
 void fiber_main(void)
 {
 #ifdef EMU_ASAN
 	__sanitizer_finish_switch_fiber(NULL, &b.scheduler_stack, &b.scheduler_stack_nbytes);
 #endif
 	(*b.kernel)();
-	if (!now->copies.empty())
-		breach("exit with copies under way", (uint32_t)now->copies.size());
-	now->done = true;
-	b.warps[now->thread / LANES].ndone++;
-	to_scheduler(true);
+	for (const std::vector<struct lane_copy> &group : emu_now->copies) {
+		if (!group.empty())
+			emu_breach("exit with copies under way", (uint32_t)group.size());
+	}
+	for (const std::vector<struct product> &group : emu_now->products) {
+		if (!group.empty())
+			emu_breach("exit with products under way", (uint32_t)group.size());
+	}
+	emu_now->done = true;
+	emu_warp().ndone++;
+	switch_away(true);
 }
 
-bool can_run(const struct fiber &f)
+bool can_run(struct fiber &f)
 {
-	return !f.done && f.wait_turn <= b.warps[f.thread / LANES].turn;
+	if (f.done || f.wait_turn > b.warps[f.thread / LANES].turn || f.wait_block > b.turn)
+		return false;
+	return f.wait_barrier == 0 || emu_barrier_passes(f.wait_barrier, f.wait_parity);
 }
 
 void check_stuck(void)
@@ -159,9 +96,9 @@ void check_stuck(void)
 	for (struct fiber &f : b.fibers) {
 		struct warp &w = b.warps[f.thread / LANES];
 
-		now = &f;
+		emu_now = &f;
 		if (!f.done)
-			breach(w.ndone != 0 ? "waits for lanes that have left" : "waits for ever", w.turn);
+			emu_breach(w.ndone != 0 ? "waits for lanes that have left" : "waits for ever", w.turn);
 	}
 }
 
@@ -176,7 +113,7 @@ void run_block(void)
 		bool any = false;
 
 		for (uint32_t i = b.nthreads; i > 1; i--) {
-			uint32_t k = rng() % i, swap = order[k];
+			uint32_t k = emu_random() % i, swap = order[k];
 
 			order[k] = order[i - 1];
 			order[i - 1] = swap;
@@ -190,140 +127,229 @@ void run_block(void)
 			to_fiber(&f);
 			ndone += f.done;
 		}
-		if (!any)
+		if (!emu_engine_run(!any) && !any)
 			check_stuck();
 	}
+	emu_block_end();
+}
+
+void start_fiber(struct fiber *f, uint32_t thread)
+{
+	f->thread = thread;
+	f->wait_turn = f->wait_block = f->wait_barrier = 0;
+	f->done = f->fenced = false;
+	f->copies.assign(1, {});
+	f->products.assign(1, {});
+	f->clocks = {};
+	f->fake_stack = NULL;
+	if (!f->stack)
+		f->stack.reset(new char[STACK_NBYTES]);
+	getcontext(&f->context);
+	f->context.uc_stack.ss_sp = f->stack.get();
+	f->context.uc_stack.ss_size = STACK_NBYTES;
+	f->context.uc_link = NULL;
+	makecontext(&f->context, fiber_main, 0);
 }
 
 void start_block(uint32_t number, uint32_t shared_nbytes)
 {
+	size_t ngranules = (shared_nbytes + GRANULE - 1) / GRANULE, nwarps = b.nthreads / LANES;
+
 	b.number = number;
-	b.shared.assign(shared_nbytes, garbage);
-	b.touches.assign(shared_nbytes, { NOBODY, 0, NOBODY, 0 });
-	b.warps.assign(b.nthreads / LANES, {});
-	for (uint32_t i = 0; i < b.nthreads; i++) {
-		struct fiber &f = b.fibers[i];
-
-		f.thread = i;
-		f.wait_turn = 0;
-		f.done = false;
-		f.fake_stack = NULL;
-		if (!f.stack)
-			f.stack.reset(new char[STACK_NBYTES]);
-		getcontext(&f.context);
-		f.context.uc_stack.ss_sp = f.stack.get();
-		f.context.uc_stack.ss_size = STACK_NBYTES;
-		f.context.uc_link = NULL;
-		makecontext(&f.context, fiber_main, 0);
-	}
-}
-
-/* ---- warp instructions ---- */
-
-const struct meeting &meet(enum instruction what, uint32_t value)
-{
-	struct warp &w = b.warps[now->thread / LANES];
-	uint32_t turn = w.turn;
-	struct meeting &m = w.meeting[turn % 2];
-
-	if (m.narrived == 0)
-		m.what = what;
-	if (m.what != what) {
-		fprintf(stderr, "cuda_emu: %s meets %s\n", instruction_names[what], instruction_names[m.what]);
-		breach("lanes come to different warp instructions", turn);
-	}
-	m.value[now->thread % LANES] = value;
-	if (++m.narrived == LANES) {
-		w.meeting[(turn + 1) % 2].narrived = 0;
-		w.turn++;
-		w.barriers += what == INS_SYNC;
-	}
-	now->wait_turn = turn + 1;
-	to_scheduler(false);
-	return m;
+	b.turn = b.narrived = b.engine_clock = 0;
+	b.arrived = {};
+	b.shared.assign(shared_nbytes, emu_garbage);
+	b.writer.assign(ngranules, NOBODY);
+	b.written_at.assign(ngranules, 0);
+	b.reader.assign(ngranules * nwarps, NOBODY);
+	b.read_at.assign(ngranules * nwarps, 0);
+	b.warps.assign(nwarps, {});
+	b.barriers.clear();
+	b.engine.clear();
+	for (uint32_t i = 0; i < b.nthreads; i++)
+		start_fiber(&b.fibers[i], i);
 }
 
 /* ---- shared memory ---- */
 
-bool ordered(uint32_t thread, uint32_t at)
+/* What `thread` did at `at` is in the past of the lane that runs. */
+bool ordered(uint32_t thread, uint32_t warp, uint32_t at)
 {
-	const struct warp &w = b.warps[now->thread / LANES];
-
-	if (thread == NOBODY || thread == now->thread)
+	if (thread == NOBODY || thread == emu_now->thread)
 		return true;
-	if (thread == MANY)
-		return at < w.barriers;
-	return thread / LANES == now->thread / LANES && at < w.barriers;
+	if (warp == emu_now->thread / LANES)
+		return at < emu_warp().barriers;
+	return at < emu_now->clocks.seen[warp];
 }
 
-uint8_t *reach(uint32_t addr, uint32_t nbytes, bool writes)
+bool write_ordered(size_t granule)
 {
-	uint32_t barriers = b.warps[now->thread / LANES].barriers;
+	uint32_t writer = b.writer[granule];
 
+	if (writer == COPY_BEGUN)
+		return false;
+	if (writer == COPY_DONE)
+		return b.written_at[granule] < emu_now->clocks.seen[ENGINE];
+	return ordered(writer, writer / LANES, b.written_at[granule]);
+}
+
+bool reads_ordered(size_t granule)
+{
+	uint32_t nwarps = b.nthreads / LANES;
+
+	for (uint32_t w = 0; w < nwarps; w++) {
+		if (!ordered(b.reader[granule * nwarps + w], w, b.read_at[granule * nwarps + w]))
+			return false;
+	}
+	return true;
+}
+
+void check_bounds(uint32_t addr, uint32_t nbytes)
+{
 	if (addr < SHARED_BASE || addr - SHARED_BASE > b.shared.size() ||
 	    nbytes > b.shared.size() - (addr - SHARED_BASE))
-		breach("access outside of shared memory", addr);
-	if (addr % nbytes != 0)
-		breach("unaligned access to shared memory", addr);
-	addr -= SHARED_BASE;
-	for (uint32_t i = addr; i < addr + nbytes; i++) {
-		struct touch &t = b.touches[i];
-
-		if (!ordered(t.writer, t.written_at) || (writes && !ordered(t.reader, t.read_at)))
-			breach("race in shared memory", i);
-		if (writes) {
-			t.writer = now->thread;
-			t.written_at = barriers;
-		} else {
-			bool alone = t.reader == NOBODY || t.reader == now->thread || t.read_at < barriers;
-
-			t.reader = alone ? now->thread : MANY;
-			t.read_at = barriers;
-		}
-	}
-	return b.shared.data() + addr;
+		emu_breach("access outside of shared memory", addr);
 }
 
 template <class T> T load_shared(uint32_t addr)
 {
 	T v;
 
-	memcpy(&v, reach(addr, sizeof(v), false), sizeof(v));
+	memcpy(&v, emu_reach(addr, sizeof(v), false), sizeof(v));
 	return v;
 }
 
 template <class T> void store_shared(uint32_t addr, const T &v)
 {
-	memcpy(reach(addr, sizeof(v), true), &v, sizeof(v));
-}
-
-template <class T> T *aligned(T *p)
-{
-	if ((uintptr_t)p % sizeof(T) != 0)
-		breach("unaligned access to global memory", sizeof(T));
-	return p;
+	memcpy(emu_reach(addr, sizeof(v), true), &v, sizeof(v));
 }
 
 } // namespace
 
+uint32_t emu_random(void)
+{
+	rng_state = rng_state * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(rng_state >> 32);
+}
+
+void emu_breach(const char *what, uint32_t detail)
+{
+	fprintf(stderr, "cuda_emu: block %u thread %u: %s (%u)\n", b.number, emu_now ? emu_now->thread : 0, what,
+		detail);
+	abort();
+}
+
+void emu_to_scheduler(void)
+{
+	switch_away(false);
+}
+
+const struct meeting &emu_meet(enum instruction what, const uint32_t *words, uint32_t nwords,
+			       const std::function<void()> &last)
+{
+	struct warp &w = emu_warp();
+	uint32_t turn = w.turn;
+	struct meeting &m = w.meeting[turn % 2];
+	bool orders = what == INS_SYNC || what == INS_WGMMA_WAIT;
+
+	if (m.narrived == 0) {
+		m.what = what;
+		m.clocks = {};
+	}
+	if (m.what != what) {
+		fprintf(stderr, "cuda_emu: %s meets %s\n", instruction_names[what], instruction_names[m.what]);
+		emu_breach("lanes come to different warp instructions", turn);
+	}
+	memcpy(m.value[emu_now->thread % LANES], words, nwords * sizeof(*words));
+	m.clocks.join(emu_now->clocks);
+	if (++m.narrived == LANES) {
+		if (last)
+			last();
+		w.meeting[(turn + 1) % 2].narrived = 0;
+		w.turn++;
+		w.barriers += orders;
+	}
+	emu_now->wait_turn = turn + 1;
+	emu_to_scheduler();
+	if (orders)
+		emu_now->clocks.join(m.clocks);
+	return m;
+}
+
+uint8_t *emu_reach(uint32_t addr, uint32_t nbytes, bool writes)
+{
+	uint32_t barriers = emu_warp().barriers, nwarps = b.nthreads / LANES, warp = emu_now->thread / LANES;
+
+	check_bounds(addr, nbytes);
+	if (addr % (nbytes < 16 ? nbytes : 16) != 0)
+		emu_breach("unaligned access to shared memory", addr);
+	addr -= SHARED_BASE;
+	for (size_t i = addr / GRANULE; i <= (addr + nbytes - 1) / GRANULE; i++) {
+		uint32_t &reader = b.reader[i * nwarps + warp], &read_at = b.read_at[i * nwarps + warp];
+
+		if (!write_ordered(i) || (writes && !reads_ordered(i)))
+			emu_breach("race in shared memory", addr);
+		if (writes) {
+			b.writer[i] = emu_now->thread;
+			b.written_at[i] = barriers;
+		} else {
+			bool alone = reader == NOBODY || reader == emu_now->thread || read_at < barriers;
+
+			reader = alone ? emu_now->thread : MANY;
+			read_at = barriers;
+		}
+	}
+	return b.shared.data() + addr;
+}
+
+void emu_engine_touch(uint32_t addr, uint32_t nbytes, bool begun)
+{
+	check_bounds(addr, nbytes);
+	if (begun)
+		memset(emu_reach(addr, nbytes, true), emu_garbage, nbytes);
+	addr -= SHARED_BASE;
+	for (size_t i = addr / GRANULE; i < (addr + nbytes) / GRANULE; i++) {
+		b.writer[i] = begun ? COPY_BEGUN : COPY_DONE;
+		b.written_at[i] = b.engine_clock;
+	}
+}
+
 void emu_run(uint32_t nblocks, uint32_t nthreads, uint32_t shared_nbytes, uint64_t seed,
 	     const std::function<void()> &kernel)
 {
+	std::vector<uint32_t> order(nblocks);
+
 	rng_state = seed;
-	garbage = rng() % 2 ? 0xFF : 0xCD;
+	emu_garbage = emu_random() % 2 ? 0xFF : 0xCD;
 	b.nthreads = nthreads;
+	b.nblocks = nblocks;
 	b.kernel = &kernel;
+	if (nthreads % LANES != 0 || nthreads > LANES * MAX_WARPS)
+		emu_breach("number of threads", nthreads);
 	if (b.fibers.size() != nthreads)
 		b.fibers = std::vector<struct fiber>(nthreads);
 	for (uint32_t i = 0; i < nblocks; i++) {
+		uint32_t k = emu_random() % (i + 1);
+
+		order[i] = order[k];
+		order[k] = i;
+	}
+	for (uint32_t i : order) {
 		start_block(i, shared_nbytes);
 		run_block();
 	}
 }
 
+void emu_set_fault(enum emu_fault fault)
+{
+	emu_fault = fault;
+}
+
+/* ---- where ---- */
+
 uint32_t uw_thread(void)
 {
-	return now->thread;
+	return emu_now->thread;
 }
 
 uint32_t uw_block(void)
@@ -331,10 +357,17 @@ uint32_t uw_block(void)
 	return b.number;
 }
 
+uint32_t uw_nblocks(void)
+{
+	return b.nblocks;
+}
+
 uint32_t uw_shared(void)
 {
 	return SHARED_BASE;
 }
+
+/* ---- global memory ---- */
 
 uint32_t uw_load_global_u8(const uint8_t *p)
 {
@@ -343,38 +376,62 @@ uint32_t uw_load_global_u8(const uint8_t *p)
 
 uint32_t uw_load_global_u16(const uint16_t *p)
 {
-	return *aligned(p);
+	return *emu_aligned(p);
 }
 
 uint32_t uw_load_global_u32(const uint32_t *p)
 {
-	return *aligned(p);
+	return *emu_aligned(p);
 }
 
 uint64_t uw_load_global_u64(const uint64_t *p)
 {
-	return *aligned(p);
+	return *emu_aligned(p);
 }
 
 struct uw_vec4 uw_load_global_once(const struct uw_vec4 *p)
 {
-	return *aligned(p);
+	return *emu_aligned(p);
+}
+
+struct uw_vec4 uw_load_global_shared(const struct uw_vec4 *p)
+{
+	return *emu_aligned(p);
 }
 
 void uw_store_global_u16(uint16_t *p, uint32_t v)
 {
-	*aligned(p) = (uint16_t)v;
+	*emu_aligned(p) = (uint16_t)v;
+}
+
+void uw_store_global_u32(uint32_t *p, uint32_t v)
+{
+	*emu_aligned(p) = v;
 }
 
 void uw_store_global_vec4(struct uw_vec4 *p, const struct uw_vec4 &v)
 {
-	*aligned(p) = v;
+	*emu_aligned(p) = v;
 }
 
 void uw_or_global(uint32_t *p, uint32_t bits)
 {
-	*aligned(p) |= bits;
+	*emu_aligned(p) |= bits;
 }
+
+uint32_t uw_add_global(uint32_t *p, uint32_t v)
+{
+	uint32_t old = *emu_aligned(p);
+
+	*p += v;
+	return old;
+}
+
+void uw_fence_global(void)
+{
+}
+
+/* ---- shared memory ---- */
 
 uint32_t uw_load_shared_u8(uint32_t addr)
 {
@@ -411,53 +468,60 @@ void uw_store_shared_vec4(uint32_t addr, const struct uw_vec4 &v)
 	store_shared(addr, v);
 }
 
-/* The bytes are claimed now and move at the wait: in between they are nobody's to read. */
-void uw_copy_start(uint32_t addr, const struct uw_vec4 *p)
-{
-	memset(reach(addr, sizeof(*p), true), garbage, sizeof(*p));
-	now->copies.push_back({ addr, aligned(p) });
-}
-
-void uw_copy_wait(void)
-{
-	for (const struct copy &copy : now->copies)
-		store_shared(copy.addr, *copy.src);
-	now->copies.clear();
-}
+/* ---- warps and blocks ---- */
 
 void uw_sync_warp(void)
 {
-	meet(INS_SYNC, 0);
+	if (emu_fault != EMU_NO_SYNC_WARP)
+		emu_meet(INS_SYNC, NULL, 0);
+}
+
+void uw_sync_block(void)
+{
+	uint32_t turn = b.turn;
+
+	if (emu_fault == EMU_NO_SYNC_BLOCK)
+		return;
+	b.arrived.join(emu_now->clocks);
+	if (++b.narrived == b.nthreads) {
+		b.narrived = 0;
+		b.turn++;
+		for (uint32_t w = 0; w < b.nthreads / LANES; w++)
+			b.arrived.seen[w] = ++b.warps[w].barriers;
+	}
+	emu_now->wait_block = turn + 1;
+	emu_to_scheduler();
+	emu_now->clocks.join(b.arrived);
 }
 
 uint32_t uw_ballot(bool v)
 {
-	const struct meeting &m = meet(INS_BALLOT, v);
-	uint32_t bits = 0;
+	uint32_t word = v, bits = 0;
+	const struct meeting &m = emu_meet(INS_BALLOT, &word, 1);
 
 	for (uint32_t i = 0; i < LANES; i++)
-		bits |= m.value[i] << i;
+		bits |= m.value[i][0] << i;
 	return bits;
 }
 
 uint32_t uw_from_lane(uint32_t v, uint32_t lane)
 {
-	return meet(INS_FROM_LANE, v).value[lane & 31];
+	return emu_meet(INS_FROM_LANE, &v, 1).value[lane & 31][0];
 }
 
 uint32_t uw_from_below(uint32_t v, uint32_t n)
 {
-	uint32_t lane = now->thread % LANES;
+	uint32_t lane = emu_now->thread % LANES;
 
-	return meet(INS_FROM_BELOW, v).value[lane >= n ? lane - n : lane];
+	return emu_meet(INS_FROM_BELOW, &v, 1).value[lane >= n ? lane - n : lane][0];
 }
 
 uint32_t uw_or_lanes(uint32_t v)
 {
-	const struct meeting &m = meet(INS_OR, v);
+	const struct meeting &m = emu_meet(INS_OR, &v, 1);
 	uint32_t bits = 0;
 
 	for (uint32_t i = 0; i < LANES; i++)
-		bits |= m.value[i];
+		bits |= m.value[i][0];
 	return bits;
 }

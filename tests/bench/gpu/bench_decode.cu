@@ -10,23 +10,15 @@
  * a matrix of Gaussian weights, COPIES of it in turn so that no cache holds one; median of REPEATS launches by events.
  * Exit status: 0 good, 1 wrong results or an error, 77 no device.
  */
-#include <cuda_runtime_api.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include <algorithm>
 #include <atomic>
 #include <thread>
-#include <vector>
 
-#include "unweight/cpu_ops.h"
+#include "bench_common.h"
 #include "unweight/gpu_decode.h"
 
 #define COPIES 4
 #define REPEATS 24
-#define NO_DEVICE 77
 
 typedef enum uw_status (*launch_fn)(const struct uw_gpu_decode *decode, struct CUstream_st *stream);
 
@@ -43,107 +35,6 @@ static const struct kernel {
 	{ "H -> nibbles", UW_CODING_H, NIBBLES, uw_gpu_transcode_h },
 	{ "H -> exponents", UW_CODING_H, EXPONENTS, uw_gpu_exponents_h },
 };
-
-static struct uw_cpu_ops ops;
-static unsigned nwrong;
-
-static void need(bool good, const char *what)
-{
-	if (!good) {
-		fprintf(stderr, "bench_decode: %s\n", what);
-		exit(1);
-	}
-}
-
-static void cuda(cudaError_t error, const char *what)
-{
-	if (error != cudaSuccess) {
-		fprintf(stderr, "bench_decode: %s: %s\n", what, cudaGetErrorString(error));
-		exit(1);
-	}
-}
-
-static void check(bool good, const char *what, const char *which)
-{
-	if (!good) {
-		printf("WRONG: %s: %s\n", what, which);
-		nwrong++;
-	}
-}
-
-/* ---- weights and groups on the host ---- */
-
-struct random {
-	uint64_t state;
-
-	uint32_t next(void)
-	{
-		state = state * 6364136223846793005u + 1442695040888963407u;
-		return (uint32_t)(state >> 32);
-	}
-
-	uint16_t gaussian(void)
-	{
-		int32_t sum = -6 * 65536;
-		uint32_t word;
-		float value;
-
-		for (unsigned n = 0; n < 12; n++)
-			sum += (int32_t)(next() >> 16);
-		value = (float)sum * (0.02f / 65536);
-		memcpy(&word, &value, sizeof(word));
-		return (uint16_t)((word + 0x7FFF + (word >> 16 & 1)) >> 16);
-	}
-};
-
-struct group {
-	struct uw_shape shape;
-	std::vector<uint16_t> weights;
-	uint32_t ntables, npatches;
-	std::vector<uint8_t> stored[4]; /* by coding */
-	struct uw_coded coded[4];
-};
-
-static void open_group(struct group *g, enum uw_coding coding)
-{
-	need(uw_coded_open(&g->shape, coding, g->ntables, g->npatches, g->stored[coding].data(),
-			   g->stored[coding].size(), &g->coded[coding], NULL) == UW_OK, "uw_coded_open");
-}
-
-static void encode_group(struct group *g)
-{
-	struct uw_plan *plan = (struct uw_plan *)malloc(sizeof(*plan));
-	void *scratch = NULL;
-
-	need(plan != NULL && posix_memalign(&scratch, 64, uw_codec_scratch_nbytes(&g->shape)) == 0, "memory");
-	need(uw_codec_plan(&ops, &g->shape, g->weights.data(), UW_CODING_H, scratch, plan) == UW_OK, "uw_codec_plan");
-	g->ntables = plan->ntables;
-	g->npatches = (uint32_t)plan->nescapes;
-	for (enum uw_coding coding : { UW_CODING_H, UW_CODING_P4 }) {
-		std::vector<uint8_t> &stored = g->stored[coding];
-
-		stored.resize((size_t)uw_codec_encoded_nbytes(&g->shape, plan, coding));
-		need(uw_codec_encode(&ops, &g->shape, plan, coding, scratch, stored.data(), stored.size()) == UW_OK,
-		     "uw_codec_encode");
-		open_group(g, coding);
-	}
-	free(scratch);
-	free(plan);
-}
-
-static struct group make_group(enum uw_order order, uint64_t nrows, uint64_t ncols, unsigned one_odd_in, uint64_t seed)
-{
-	struct group g;
-	struct random r = { seed };
-
-	need((order == UW_ORDER_TILED ? uw_shape_tiled(nrows, ncols, &g.shape)
-				      : uw_shape_linear(nrows * ncols, &g.shape)) == UW_OK, "shape");
-	g.weights.resize((size_t)g.shape.nweights);
-	for (uint16_t &w : g.weights)
-		w = one_odd_in != 0 && r.next() % one_odd_in == 0 ? (uint16_t)r.next() : r.gaussian();
-	encode_group(&g);
-	return g;
-}
 
 /* A matrix as a container has it: groups of 64 B rows (SPEC.md section 3). */
 static std::vector<struct group> make_matrix(uint64_t nrows, uint64_t ncols)

@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gemm_kernels.cuh"
+#include "gemm_wgmma.cuh"
+
+UW_WGMMA_KERNELS(p4, UW_LINEAR_P4)
