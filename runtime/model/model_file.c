@@ -7,7 +7,7 @@
 static enum uw_status find(const struct uw_model *model, const char *path, const struct uw_manifest_file **file,
 			   struct uw_error *err)
 {
-	*file = model->opened != NULL ? uw_manifest_find(&model->bundle.manifest, path) : NULL;
+	*file = uw_manifest_find(&model->bundle.manifest, path);
 	return *file != NULL ? UW_OK : uw_fail(err, UW_ERR_NOT_FOUND, UW_NO_OFFSET, "the model has no file '%s'", path);
 }
 

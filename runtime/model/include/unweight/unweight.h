@@ -135,17 +135,18 @@ struct uw_model_options {
 UW_MUST_CHECK enum uw_status uw_model_open(const char *path, const struct uw_model_options *options,
 					   struct uw_model **model, struct uw_error *err);
 
-/* The same for an open folder or file, which stays the caller's and may be closed afterwards. */
+/* The same for an open folder or file, which stays the caller's and may be closed afterwards. Its read position does
+ * not matter and is not changed. */
 UW_MUST_CHECK enum uw_status uw_model_open_fd(int fd, const struct uw_model_options *options, struct uw_model **model,
 					      struct uw_error *err);
 
-/* One container in memory, aligned to 64, borrowed until uw_model_close. */
+/* A tar or one container in memory, aligned to 64, borrowed until uw_model_close. */
 UW_MUST_CHECK enum uw_status uw_model_open_memory(const void *data, uint64_t nbytes,
 						  const struct uw_model_options *options, struct uw_model **model,
 						  struct uw_error *err);
 
-/* One container of `nbytes` bytes behind a function that reads exactly what it is asked for; called from any thread,
- * until uw_model_close. */
+/* A tar or one container of `nbytes` bytes behind a function that reads exactly what it is asked for; called from any
+ * thread, until uw_model_close. What it returns other than UW_OK is returned to the caller. */
 UW_MUST_CHECK enum uw_status uw_model_open_pread(uw_pread_fn pread, void *ctx, uint64_t nbytes,
 						 const struct uw_model_options *options, struct uw_model **model,
 						 struct uw_error *err);
