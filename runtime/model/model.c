@@ -235,6 +235,7 @@ void uw_model_close(struct uw_model **model)
 	free(m->parts);
 	free(m->tensors);
 	free(m->places);
+	free(m->by_role);
 	free(m->names);
 	free(m);
 }

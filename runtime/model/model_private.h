@@ -26,6 +26,7 @@ struct uw_model {
 	size_t ntensors;
 	struct uw_tensor *tensors;     /* ascending by name */
 	struct uw_place *places;       /* of each tensor */
+	const struct uw_tensor **by_role; /* ascending by role, layer, expert */
 	char *names;
 };
 
