@@ -93,7 +93,7 @@ static enum uw_status check_padding(const struct uw_coded *coded, struct uw_erro
 
 	if (coded->row_order != NULL)
 		end = coded->row_order + (size_t)coded->shape.nrows * UW_ROW_NBYTES;
-	if (!uw_all_zero(end, coded->e))
+	if (!uw_all_zero(end, coded->head + coded->head_nbytes))
 		return uw_fail(err, UW_ERR_LAYOUT, (uint64_t)(end - coded->head), "padding is not zero");
 	return UW_OK;
 }
@@ -105,37 +105,50 @@ static bool has_row_order(const struct uw_shape *shape, const uint8_t *first_wor
 	       shape->nrows <= UW_MAX_ORDERED_ROWS;
 }
 
+uint64_t uw_coded_head_room(const struct uw_shape *shape, uint32_t ntables, uint32_t npatches)
+{
+	return uw_head_nbytes(shape, ntables, npatches, true);
+}
+
 enum uw_status uw_coded_open(const struct uw_shape *shape, enum uw_coding coding, uint32_t ntables, uint32_t npatches,
 			     const uint8_t *stored, size_t stored_nbytes, struct uw_coded *coded,
 			     struct uw_error *err)
 {
+	return uw_coded_open_copied(shape, coding, ntables, npatches, stored, stored, stored_nbytes, coded, err);
+}
+
+enum uw_status uw_coded_open_copied(const struct uw_shape *shape, enum uw_coding coding, uint32_t ntables,
+				    uint32_t npatches, const uint8_t *head, const uint8_t *stored,
+				    size_t stored_nbytes, struct uw_coded *coded, struct uw_error *err)
+{
 	uint64_t s_nbytes = shape->ntiles * UW_TILE_WEIGHTS;
 	enum uw_status status;
 	const uint8_t *row_order = NULL;
-	uint64_t head;
+	uint64_t head_nbytes;
 
 	if ((coding != UW_CODING_H && coding != UW_CODING_P4) || ntables == 0 || ntables > UW_MAX_TABLES ||
 	    npatches > shape->ntiles * UW_MAX_TILE_PATCHES)
 		return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "counts of a coded group");
-	head = uw_head_nbytes(shape, ntables, npatches, false);
-	if (stored_nbytes >= head && has_row_order(shape, stored + (size_t)ntables * UW_TABLE_NBYTES)) {
-		row_order = stored + (size_t)ntables * UW_TABLE_NBYTES + shape->nchunks * UW_CHUNK_WORD_NBYTES +
+	head_nbytes = uw_head_nbytes(shape, ntables, npatches, false);
+	if (stored_nbytes >= head_nbytes && has_row_order(shape, head + (size_t)ntables * UW_TABLE_NBYTES)) {
+		row_order = head + (size_t)ntables * UW_TABLE_NBYTES + shape->nchunks * UW_CHUNK_WORD_NBYTES +
 			    (size_t)npatches * UW_PATCH_NBYTES;
-		head = uw_head_nbytes(shape, ntables, npatches, true);
+		head_nbytes = uw_head_nbytes(shape, ntables, npatches, true);
 	}
-	if (stored_nbytes < head + s_nbytes || (stored_nbytes - head) % UW_REGION_ALIGN != 0)
+	if (stored_nbytes < head_nbytes + s_nbytes || (stored_nbytes - head_nbytes) % UW_REGION_ALIGN != 0)
 		return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "stored size %zu of a coded group", stored_nbytes);
 	*coded = (struct uw_coded){
 		.shape = *shape,
 		.coding = coding,
 		.ntables = ntables,
 		.npatches = npatches,
-		.head = stored,
-		.chunk_words = stored + (size_t)ntables * UW_TABLE_NBYTES,
-		.patches = stored + (size_t)ntables * UW_TABLE_NBYTES + shape->nchunks * UW_CHUNK_WORD_NBYTES,
+		.head = head,
+		.head_nbytes = head_nbytes,
+		.chunk_words = head + (size_t)ntables * UW_TABLE_NBYTES,
+		.patches = head + (size_t)ntables * UW_TABLE_NBYTES + shape->nchunks * UW_CHUNK_WORD_NBYTES,
 		.row_order = row_order,
-		.e = stored + head,
-		.e_nbytes = stored_nbytes - head - s_nbytes,
+		.e = stored + head_nbytes,
+		.e_nbytes = stored_nbytes - head_nbytes - s_nbytes,
 		.s = stored + stored_nbytes - s_nbytes,
 	};
 	if (coding == UW_CODING_P4 && coded->e_nbytes != s_nbytes / 2)

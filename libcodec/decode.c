@@ -9,13 +9,14 @@
 
 /* ---- tiles to weights ---- */
 
-/* Where tiles begin .. end of the group go: row first_row of it to the start of weights, rows ld apart. */
+/* Where tiles begin .. end of the group go: row first_row and column first_col of it to the start of weights, rows ld
+ * apart. */
 struct output {
 	const struct uw_cpu_ops *ops;
 	const struct uw_coded *coded;
 	enum uw_store store;
 	uint64_t begin, end;
-	uint64_t first_row;
+	uint64_t first_row, first_col;
 	bool reorder; /* stored row i goes where row uw_coded_row(i) belongs, not to row i */
 	uint16_t *weights;
 	size_t ld;
@@ -28,7 +29,7 @@ static uint16_t *place_of(const struct output *out, const struct uw_tile *tile, 
 
 	if (out->reorder)
 		row = uw_coded_row(out->coded, row);
-	return out->weights + (size_t)row * out->ld + tile->col;
+	return out->weights + (size_t)row * out->ld + (tile->col - out->first_col);
 }
 
 /* Tile t of the group from its planes; e is NULL in coding P4. */
@@ -182,4 +183,35 @@ enum uw_status uw_coded_decode_blocks(const struct uw_cpu_ops *ops, const struct
 	if (shape->order != UW_ORDER_TILED || first > total || nblocks > total - first || ld < shape->ncols)
 		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "row blocks of a group");
 	return nblocks != 0 ? decode_tiles(&out, err) : UW_OK;
+}
+
+enum uw_status uw_coded_decode_columns(const struct uw_cpu_ops *ops, const struct uw_coded *coded, uint64_t block,
+				       uint64_t first_col, uint64_t ncols, enum uw_store store, uint16_t *weights,
+				       size_t ld, struct uw_error *err)
+{
+	const struct uw_shape *shape = &coded->shape;
+	uint64_t tile_rows = (shape->nrows + UW_TILE_ROWS - 1) / UW_TILE_ROWS;
+	uint64_t tile_cols = (shape->ncols + UW_TILE_COLS - 1) / UW_TILE_COLS;
+	uint64_t nblocks = (tile_rows + UW_BLOCK_TILE_ROWS - 1) / UW_BLOCK_TILE_ROWS;
+	uint64_t high = block + 1 < nblocks ? UW_BLOCK_TILE_ROWS : tile_rows - block * UW_BLOCK_TILE_ROWS;
+	uint64_t base = block * UW_BLOCK_TILE_ROWS * tile_cols; /* tiles stand column by column in a row block */
+	struct output out = {
+		.ops = ops,
+		.coded = coded,
+		.store = store,
+		.begin = base + first_col * high,
+		.end = base + (first_col + ncols) * high,
+		.first_row = block * UW_BLOCK_TILE_ROWS * UW_TILE_ROWS,
+		.first_col = first_col * UW_TILE_COLS,
+		.weights = weights,
+		.ld = ld,
+	};
+
+	if (shape->order != UW_ORDER_TILED || block >= nblocks || first_col > tile_cols || ncols > tile_cols - first_col)
+		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "tile columns of a group");
+	if (ncols == 0)
+		return UW_OK;
+	if (ld < (first_col + ncols < tile_cols ? ncols * UW_TILE_COLS : shape->ncols - out.first_col))
+		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "tile columns of a group");
+	return decode_tiles(&out, err);
 }

@@ -87,7 +87,7 @@ uint64_t uw_coded_p4_nbytes(const struct uw_coded *coded)
 
 static void p4_head(const struct uw_coded *coded, uint8_t *dst)
 {
-	memcpy(dst, coded->head, (size_t)(coded->e - coded->head));
+	memcpy(dst, coded->head, (size_t)coded->head_nbytes);
 	for (uint32_t t = 0; t < coded->ntables; t++)
 		memset(dst + (size_t)t * UW_TABLE_NBYTES + UW_PAIRS, 0, UW_TABLE_NBYTES - UW_PAIRS);
 	dst += (size_t)coded->ntables * UW_TABLE_NBYTES;
@@ -110,7 +110,7 @@ enum uw_status uw_coded_to_p4(const struct uw_cpu_ops *ops, const struct uw_code
 		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "transcode of a group that is not H");
 	if (dst_nbytes < uw_coded_p4_nbytes(coded))
 		return uw_fail(err, UW_ERR_SPACE, UW_NO_OFFSET, "transcode of a group");
-	nib = dst + (coded->e - coded->head);
+	nib = dst + coded->head_nbytes;
 	status = uw_coded_nibbles(ops, coded, nib, err);
 	if (status != UW_OK)
 		return status;

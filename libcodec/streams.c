@@ -9,7 +9,7 @@
 
 static enum uw_status fail_bits(const struct uw_coded *coded, uint64_t c, const uint8_t *at, struct uw_error *err)
 {
-	return uw_fail(err, UW_ERR_BITS, (uint64_t)(at - coded->head), "bit stream of chunk %llu",
+	return uw_fail(err, UW_ERR_BITS, coded->head_nbytes + (uint64_t)(at - coded->e), "bit stream of chunk %llu",
 		       (unsigned long long)c);
 }
 

@@ -10,7 +10,7 @@
 
 #include "bundle_tar.h"
 
-/* ---- what a path is ---- */
+/* ---- what a file is ---- */
 
 enum kind { KIND_NONE, KIND_FOLDER, KIND_TAR, KIND_BARE };
 
@@ -18,12 +18,12 @@ static const uint8_t container_magic[8] = { 0x89, 'U', 'W', 'C', '\r', '\n', 0x1
 
 /* The manifest is the first member of a bundle's tar, perhaps behind pax headers, which other programs write for its
  * times. */
-static bool is_tar_of_manifest(int fd)
+static bool is_tar_of_manifest(const struct uw_blob *blob)
 {
 	char head[512];
 	uint64_t off = 0;
 
-	for (int i = 0; i < 3 && pread(fd, head, sizeof(head), (off_t)off) == (ssize_t)sizeof(head); i++) {
+	for (int i = 0; i < 3 && uw_blob_read(blob, head, sizeof(head), off, NULL) == UW_OK; i++) {
 		const char *name = strncmp(head, "./", 2) == 0 ? head + 2 : head;
 
 		if (memcmp(head + 257, "ustar", 5) != 0)
@@ -36,58 +36,45 @@ static bool is_tar_of_manifest(int fd)
 	return false;
 }
 
-static enum kind kind_of_file(const char *path)
+static enum kind kind_of_blob(const struct uw_blob *blob)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	enum kind kind = KIND_NONE;
 	uint8_t head[sizeof(container_magic)];
 
-	if (fd < 0)
-		return KIND_NONE;
-	if (pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
-	    memcmp(head, container_magic, sizeof(head)) == 0)
-		kind = KIND_BARE;
-	else if (is_tar_of_manifest(fd))
-		kind = KIND_TAR;
-	close(fd);
-	return kind;
+	if (uw_blob_read(blob, head, sizeof(head), 0, NULL) == UW_OK && memcmp(head, container_magic, sizeof(head)) == 0)
+		return KIND_BARE;
+	return is_tar_of_manifest(blob) ? KIND_TAR : KIND_NONE;
 }
 
-static char *join(const char *folder, const char *path)
+/* *blob borrows *fd if it is a file. */
+static enum kind kind_of_fd(int *fd, struct uw_blob *blob)
 {
-	size_t n = strlen(folder), m = strlen(path);
-	char *joined = malloc(n + m + 2);
-
-	if (joined != NULL) {
-		memcpy(joined, folder, n);
-		joined[n] = '/';
-		memcpy(joined + n + 1, path, m + 1);
-	}
-	return joined;
-}
-
-static enum kind kind_of(const char *path)
-{
-	enum kind kind = KIND_NONE;
 	struct stat st;
-	char *manifest;
 
-	if (stat(path, &st) != 0)
+	if (fstat(*fd, &st) != 0)
 		return KIND_NONE;
 	if (S_ISREG(st.st_mode))
-		return kind_of_file(path);
-	if (!S_ISDIR(st.st_mode))
-		return KIND_NONE;
-	manifest = join(path, UW_MANIFEST_NAME);
-	if (manifest != NULL && stat(manifest, &st) == 0 && S_ISREG(st.st_mode))
-		kind = KIND_FOLDER;
-	free(manifest);
-	return kind;
+		return uw_blob_of_fd(fd, blob, NULL) == UW_OK ? kind_of_blob(blob) : KIND_NONE;
+	if (S_ISDIR(st.st_mode) && fstatat(*fd, UW_MANIFEST_NAME, &st, 0) == 0 && S_ISREG(st.st_mode))
+		return KIND_FOLDER;
+	return KIND_NONE;
+}
+
+static int open_readable(int dir, const char *path)
+{
+	return openat(dir, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe in its place must not stop us */
 }
 
 bool uw_bundle_probe(const char *path)
 {
-	return kind_of(path) != KIND_NONE;
+	int fd = open_readable(AT_FDCWD, path);
+	struct uw_blob blob;
+	enum kind kind;
+
+	if (fd < 0)
+		return false;
+	kind = kind_of_fd(&fd, &blob);
+	close(fd);
+	return kind != KIND_NONE;
 }
 
 /* ---- stored files ---- */
@@ -108,7 +95,6 @@ static enum uw_status open_member(const struct uw_bundle *bundle, const char *pa
 				  struct uw_error *err)
 {
 	const struct uw_tar_member *member = NULL;
-	enum uw_status status;
 
 	if (bundle->nmembers != 0)
 		member = bsearch(path, bundle->members, (size_t)bundle->nmembers, sizeof(*member), compare_path);
@@ -116,9 +102,7 @@ static enum uw_status open_member(const struct uw_bundle *bundle, const char *pa
 		return uw_fail(err, UW_ERR_NOT_FOUND, UW_NO_OFFSET, "'%s' is missing in the bundle", path);
 	stored->fd = bundle->fd;
 	stored->base = member->off;
-	status = uw_blob_of_fd(&stored->fd, &stored->file, err);
-	if (status != UW_OK)
-		return status;
+	stored->file = bundle->blob;
 	if (member->off > stored->file.nbytes || member->nbytes > stored->file.nbytes - member->off)
 		return uw_fail(err, UW_ERR_TRUNCATED, stored->file.nbytes, "the tar ends inside '%s'", path);
 	stored->blob = (struct uw_blob){ stored_pread, stored, member->nbytes };
@@ -128,13 +112,9 @@ static enum uw_status open_member(const struct uw_bundle *bundle, const char *pa
 static enum uw_status open_in_folder(const struct uw_bundle *bundle, const char *path, struct uw_stored *stored,
 				     struct uw_error *err)
 {
-	char *joined = join(bundle->path, path);
 	enum uw_status status;
 
-	if (joined == NULL)
-		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "opening '%s'", path);
-	stored->fd = open(joined, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe in its place must not stop us */
-	free(joined);
+	stored->fd = open_readable(bundle->fd, path);
 	if (stored->fd < 0)
 		return uw_fail_errno(err, errno, "'%s' in the bundle", path);
 	stored->own_fd = true;
@@ -145,22 +125,15 @@ static enum uw_status open_in_folder(const struct uw_bundle *bundle, const char 
 	return status;
 }
 
-static enum uw_status open_bare(const struct uw_bundle *bundle, struct uw_stored *stored, struct uw_error *err)
-{
-	enum uw_status status;
-
-	stored->fd = bundle->fd;
-	status = uw_blob_of_fd(&stored->fd, &stored->file, err);
-	stored->blob = (struct uw_blob){ stored_pread, stored, stored->file.nbytes };
-	return status;
-}
-
 static enum uw_status open_path(const struct uw_bundle *bundle, const char *path, struct uw_stored *stored,
 				struct uw_error *err)
 {
 	*stored = (struct uw_stored){ .fd = -1 };
-	if (bundle->bare)
-		return open_bare(bundle, stored, err);
+	if (bundle->bare) {
+		stored->fd = bundle->fd;
+		stored->blob = stored->file = bundle->blob;
+		return UW_OK;
+	}
 	return bundle->tar ? open_member(bundle, path, stored, err) : open_in_folder(bundle, path, stored, err);
 }
 
@@ -312,34 +285,22 @@ static enum uw_status check_stored(const struct uw_bundle *bundle, struct uw_err
 	return UW_OK;
 }
 
-static enum uw_status open_file_kind(struct uw_bundle *bundle, struct uw_error *err)
+/* What is left to do when kind, fd and blob are known. */
+static enum uw_status open_kind(struct uw_bundle *bundle, enum kind kind, const char *path, struct uw_error *err)
 {
-	bundle->fd = open(bundle->path, O_RDONLY | O_CLOEXEC);
-	if (bundle->fd < 0)
-		return uw_fail_errno(err, errno, "open");
-	return bundle->tar ? uw_bundle_corruption(uw_bundle_tar_index(bundle, err), err) : UW_OK;
-}
-
-enum uw_status uw_bundle_open(const char *path, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
-			      struct uw_error *err)
-{
-	enum kind kind = kind_of(path);
 	enum uw_status status = UW_OK;
-	struct stat st;
 
-	*bundle = (struct uw_bundle){ .fd = -1, .ops = ops, .bare = kind == KIND_BARE, .tar = kind == KIND_TAR };
-	if (kind == KIND_NONE) {
-		if (stat(path, &st) != 0)
-			return uw_fail_errno(err, errno, "open");
+	if (kind == KIND_NONE)
 		return uw_fail(err, UW_ERR_MAGIC, UW_NO_OFFSET,
 			       "neither a folder with %s, nor a tar that begins with it, nor a container",
 			       UW_MANIFEST_NAME);
-	}
+	bundle->bare = kind == KIND_BARE;
+	bundle->tar = kind == KIND_TAR;
 	bundle->path = strdup(path);
 	if (bundle->path == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "bundle");
-	if (kind != KIND_FOLDER)
-		status = open_file_kind(bundle, err);
+	if (bundle->tar)
+		status = uw_bundle_corruption(uw_bundle_tar_index(bundle, err), err);
 	if (status == UW_OK)
 		status = bundle->bare ? invent_manifest(bundle, err) : read_manifest(bundle, err);
 	if (status == UW_OK)
@@ -347,9 +308,37 @@ enum uw_status uw_bundle_open(const char *path, const struct uw_cpu_ops *ops, st
 	return status;
 }
 
+/* Takes over `fd`. */
+static enum uw_status open_owned(int fd, const char *path, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
+				 struct uw_error *err)
+{
+	*bundle = (struct uw_bundle){ .fd = fd, .ops = ops };
+	if (fd < 0)
+		return uw_fail_errno(err, errno, "open");
+	return open_kind(bundle, kind_of_fd(&bundle->fd, &bundle->blob), path, err);
+}
+
+enum uw_status uw_bundle_open(const char *path, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
+			      struct uw_error *err)
+{
+	return open_owned(open_readable(AT_FDCWD, path), path, ops, bundle, err);
+}
+
+enum uw_status uw_bundle_open_fd(int fd, const struct uw_cpu_ops *ops, struct uw_bundle *bundle, struct uw_error *err)
+{
+	return open_owned(fcntl(fd, F_DUPFD_CLOEXEC, 0), "", ops, bundle, err);
+}
+
+enum uw_status uw_bundle_open_blob(const struct uw_blob *blob, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
+				   struct uw_error *err)
+{
+	*bundle = (struct uw_bundle){ .fd = -1, .ops = ops, .blob = *blob };
+	return open_kind(bundle, kind_of_blob(blob), "", err);
+}
+
 void uw_bundle_close(struct uw_bundle *bundle)
 {
-	if (bundle->path != NULL && bundle->fd >= 0)
+	if (bundle->fd >= 0 && bundle->ops != NULL) /* not just zeroed */
 		close(bundle->fd);
 	for (uint64_t i = 0; i < bundle->nmembers; i++)
 		free(bundle->members[i].path);

@@ -10,13 +10,14 @@ struct uw_tar_member {
 	uint64_t off, nbytes; /* of its bytes in the tar */
 };
 
-/* Immutable after open and safe from many threads. */
+/* Immutable after open and safe from many threads. Must not be moved while open. */
 struct uw_bundle {
-	char *path;
+	char *path; /* as the caller named it; empty if there is none. For messages: files are found through `fd` */
 	struct uw_manifest manifest;
 	bool bare; /* one container without a manifest: its file's SHA-256 is not known */
 	bool tar;
-	int fd;    /* the tar, or the container itself; -1 for a folder */
+	int fd;    /* the folder, the tar or the container; -1: behind `blob` is no file */
+	struct uw_blob blob; /* the tar or the container */
 	uint64_t nmembers;
 	struct uw_tar_member *members;
 	const struct uw_cpu_ops *ops;
@@ -30,14 +31,20 @@ bool uw_bundle_probe(const char *path);
  * `ops` is borrowed. Close with uw_bundle_close, after failure too. */
 UW_MUST_CHECK enum uw_status uw_bundle_open(const char *path, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
 					    struct uw_error *err);
+/* The same for an open folder or file; `fd` is duplicated. */
+UW_MUST_CHECK enum uw_status uw_bundle_open_fd(int fd, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
+					       struct uw_error *err);
+/* The same for a tar or a container behind a blob; what it reads is borrowed. */
+UW_MUST_CHECK enum uw_status uw_bundle_open_blob(const struct uw_blob *blob, const struct uw_cpu_ops *ops,
+						 struct uw_bundle *bundle, struct uw_error *err);
 void uw_bundle_close(struct uw_bundle *bundle);
 
 /* A stored file of the bundle, as it is. Must not be moved while open. */
 struct uw_stored {
-	int fd;
+	int fd;              /* the file that it is in, or -1 as in struct uw_bundle */
 	bool own_fd;
-	uint64_t base;
-	struct uw_blob file; /* the whole of fd */
+	uint64_t base;       /* its first byte there */
+	struct uw_blob file; /* the whole of it */
 	struct uw_blob blob; /* the stored file */
 };
 

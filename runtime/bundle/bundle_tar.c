@@ -5,11 +5,11 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <errno.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "path.h"
 
@@ -64,11 +64,50 @@ static int compare_members(const void *a, const void *b)
 	return strcmp(x->path, y->path);
 }
 
+/* The tar as libarchive reads it: a page at a time, since only headers are wanted; it skips what lies between. */
+struct input {
+	const struct uw_blob *blob;
+	uint64_t off;
+	struct uw_error *err;
+	enum uw_status status; /* of a failed read */
+	uint8_t page[4096];
+};
+
+static la_ssize_t read_page(struct archive *a, void *ctx, const void **data)
+{
+	struct input *in = ctx;
+	uint64_t left = in->blob->nbytes - in->off;
+	size_t n = left < sizeof(in->page) ? (size_t)left : sizeof(in->page);
+
+	in->status = uw_blob_read(in->blob, in->page, n, in->off, in->err);
+	if (in->status != UW_OK) {
+		archive_set_error(a, EIO, "cannot read");
+		return -1;
+	}
+	in->off += n;
+	*data = in->page;
+	return (la_ssize_t)n;
+}
+
+static la_int64_t skip_ahead(struct archive *a, void *ctx, la_int64_t n)
+{
+	struct input *in = ctx;
+	uint64_t left = in->blob->nbytes - in->off;
+
+	if (n < 0)
+		return 0;
+	if ((uint64_t)n > left)
+		n = (la_int64_t)left;
+	in->off += (uint64_t)n;
+	return n;
+}
+
 static enum uw_status index_all(struct uw_bundle *bundle, struct archive *a, struct uw_error *err)
 {
+	struct input in = { .blob = &bundle->blob, .err = err };
 	struct archive_entry *entry;
 	enum uw_status status = UW_OK;
-	int r = archive_read_open_fd(a, bundle->fd, 65536);
+	int r = archive_read_open2(a, &in, NULL, read_page, skip_ahead, NULL);
 
 	while (r >= ARCHIVE_WARN && status == UW_OK) {
 		r = archive_read_next_header(a, &entry);
@@ -77,6 +116,8 @@ static enum uw_status index_all(struct uw_bundle *bundle, struct archive *a, str
 		if (r >= ARCHIVE_WARN)
 			status = index_entry(bundle, a, entry, err);
 	}
+	if (in.status != UW_OK)
+		return in.status;
 	if (status == UW_OK && r < ARCHIVE_WARN)
 		status = uw_fail(err, UW_ERR_FORMAT, (uint64_t)archive_filter_bytes(a, 0), "tar: %s",
 				 archive_error_string(a) != NULL ? archive_error_string(a) : "damaged");
@@ -97,10 +138,7 @@ enum uw_status uw_bundle_tar_index(struct uw_bundle *bundle, struct uw_error *er
 	}
 	former = uselocale(c);
 	archive_read_support_format_tar(a);
-	if (lseek(bundle->fd, 0, SEEK_SET) != 0)
-		status = uw_fail(err, UW_ERR_IO, UW_NO_OFFSET, "the bundle's tar cannot seek");
-	else
-		status = index_all(bundle, a, err);
+	status = index_all(bundle, a, err);
 	archive_read_free(a);
 	uselocale(former);
 	freelocale(c);

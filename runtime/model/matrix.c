@@ -57,11 +57,11 @@ static enum uw_status use(const struct uw_model *model, struct uw_stored_group *
 		return decode(model, stored, group, err);
 	group->coding = (enum uw_coding)stored->group->coding;
 	if (coded)
-		status = uw_stored_group_coded(stored, &group->coded, err);
+		status = uw_stored_group_coded(model, stored, &group->coded, err);
 	else
 		group->bf16 = (const uint16_t *)(const void *)stored->stored;
 	group->owned = stored->owned;
-	group->owned_nbytes = stored->owned != NULL ? stored->group->nbytes : 0;
+	group->owned_nbytes = stored->owned_nbytes;
 	stored->owned = NULL;
 	return status;
 }

@@ -80,7 +80,11 @@ static enum uw_status map_part(struct uw_model *m, struct uw_model_part *part, s
 {
 	enum uw_status status;
 
-	if (m->options.flags & UW_MODEL_PREAD)
+	if (m->memory.data != NULL) {
+		part->map = m->memory.data + stored->base;
+		return UW_OK;
+	}
+	if ((m->options.flags & UW_MODEL_PREAD) || stored->fd < 0)
 		return UW_OK;
 	if (!(m->options.flags & UW_MODEL_MMAP) && uw_is_remote(stored->fd)) {
 		say(m, "network or user-space file system: weights are read, not mapped");
@@ -131,8 +135,19 @@ static enum uw_status open_containers(struct uw_model *m, struct uw_error *err)
 
 /* ---- public: opening ---- */
 
-static enum uw_status finish(struct uw_model *m, enum uw_status status, struct uw_model **model, struct uw_error *err)
+/* Opens m->bundle, as the caller of a model wants it. */
+typedef enum uw_status (*open_fn)(struct uw_model *m, const void *ctx, struct uw_error *err);
+
+static enum uw_status open_model(const struct uw_model_options *options, open_fn open, const void *ctx,
+				 struct uw_model **model, struct uw_error *err)
 {
+	struct uw_model *m;
+	enum uw_status status = create(options, &m, err);
+
+	if (status == UW_OK)
+		status = open(m, ctx, err);
+	if (status == UW_OK)
+		status = open_containers(m, err);
 	if (status == UW_OK)
 		status = uw_model_list(m, err);
 	if (status != UW_OK)
@@ -141,65 +156,31 @@ static enum uw_status finish(struct uw_model *m, enum uw_status status, struct u
 	return status;
 }
 
+static enum uw_status open_path(struct uw_model *m, const void *path, struct uw_error *err)
+{
+	return uw_bundle_open(path, &m->ops, &m->bundle, err);
+}
+
 enum uw_status uw_model_open(const char *path, const struct uw_model_options *options, struct uw_model **model,
 			     struct uw_error *err)
 {
-	struct uw_model *m;
-	enum uw_status status = create(options, &m, err);
+	return open_model(options, open_path, path, model, err);
+}
 
-	*model = NULL;
-	if (status != UW_OK)
-		return status;
-	status = uw_bundle_open(path, &m->ops, &m->bundle, err);
-	if (status == UW_OK)
-		status = open_containers(m, err);
-	return finish(m, status, model, err);
+static enum uw_status open_fd(struct uw_model *m, const void *fd, struct uw_error *err)
+{
+	return uw_bundle_open_fd(*(const int *)fd, &m->ops, &m->bundle, err);
 }
 
 enum uw_status uw_model_open_fd(int fd, const struct uw_model_options *options, struct uw_model **model,
 				struct uw_error *err)
 {
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return uw_model_open(path, options, model, err);
+	return open_model(options, open_fd, &fd, model, err);
 }
 
-/* One container behind a blob. */
-static enum uw_status open_single(struct uw_model *m, const struct uw_blob *blob, struct uw_error *err)
+static enum uw_status open_blob(struct uw_model *m, const void *blob, struct uw_error *err)
 {
-	enum uw_status status;
-
-	m->parts = calloc(1, sizeof(*m->parts));
-	if (m->parts == NULL)
-		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "model");
-	status = uw_container_open(blob, &m->ops, &m->parts[0].container, err);
-	if (status != UW_OK)
-		return status;
-	m->nparts = 1;
-	m->parts[0].path = "";
-	return UW_OK;
-}
-
-enum uw_status uw_model_open_memory(const void *data, uint64_t nbytes, const struct uw_model_options *options,
-				    struct uw_model **model, struct uw_error *err)
-{
-	struct uw_model *m;
-	enum uw_status status;
-	struct uw_blob blob;
-
-	*model = NULL;
-	if ((uintptr_t)data % 64 != 0)
-		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "memory is not aligned to 64");
-	status = create(options, &m, err);
-	if (status != UW_OK)
-		return status;
-	m->memory.data = data;
-	uw_blob_of_memory(&m->memory, nbytes, &blob);
-	status = open_single(m, &blob, err);
-	if (status == UW_OK)
-		m->parts[0].map = data;
-	return finish(m, status, model, err);
+	return uw_bundle_open_blob(blob, &m->ops, &m->bundle, err);
 }
 
 enum uw_status uw_model_open_pread(uw_pread_fn pread, void *ctx, uint64_t nbytes,
@@ -207,14 +188,30 @@ enum uw_status uw_model_open_pread(uw_pread_fn pread, void *ctx, uint64_t nbytes
 				   struct uw_error *err)
 {
 	struct uw_blob blob = { pread, ctx, nbytes };
-	struct uw_model *m;
-	enum uw_status status = create(options, &m, err);
+
+	return open_model(options, open_blob, &blob, model, err);
+}
+
+static enum uw_status open_memory(struct uw_model *m, const void *blob, struct uw_error *err)
+{
+	struct uw_blob own = *(const struct uw_blob *)blob;
+
+	m->memory = *(const struct uw_memory *)own.ctx;
+	own.ctx = &m->memory; /* the caller's is gone when the model is used */
+	return uw_bundle_open_blob(&own, &m->ops, &m->bundle, err);
+}
+
+enum uw_status uw_model_open_memory(const void *data, uint64_t nbytes, const struct uw_model_options *options,
+				    struct uw_model **model, struct uw_error *err)
+{
+	struct uw_memory memory = { data };
+	struct uw_blob blob;
 
 	*model = NULL;
-	if (status != UW_OK)
-		return status;
-	status = open_single(m, &blob, err);
-	return finish(m, status, model, err);
+	if (data == NULL || (uintptr_t)data % 64 != 0)
+		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "no memory, or not aligned to 64");
+	uw_blob_of_memory(&memory, nbytes, &blob);
+	return open_model(options, open_memory, &blob, model, err);
 }
 
 /* ---- public: closing ---- */
@@ -231,16 +228,14 @@ void uw_model_close(struct uw_model **model)
 
 		if (part->map_base != NULL)
 			munmap(part->map_base, part->map_nbytes);
-		if (m->opened != NULL)
-			uw_bundle_file_close(&m->opened[i]);
-		else
-			uw_container_close(&part->container);
+		uw_bundle_file_close(&m->opened[i]);
 	}
 	uw_bundle_close(&m->bundle);
 	free(m->opened);
 	free(m->parts);
 	free(m->tensors);
 	free(m->places);
+	free(m->by_role);
 	free(m->names);
 	free(m);
 }

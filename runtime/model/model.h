@@ -33,13 +33,18 @@ bool uw_model_is_checked(const struct uw_model *model); /* UW_MODEL_CHECK */
 bool uw_model_is_cancelled(const struct uw_model *model);
 void uw_model_progress(const struct uw_model *model, uint64_t nbytes);
 
-/* Stored bytes of group i of a tensor: in the mapping, or read into memory of its own. Aligned to 64. */
+/*
+ * Stored bytes of group i of a tensor: in the mapping, or read into memory of its own. Aligned to 64. Others may write
+ * to a mapped file: what is checked and then used again has to lie in memory of our own. So heads of coded groups are
+ * copied (uw_stored_group_coded), and zstd frames, whose decoder does not expect such a thing.
+ */
 struct uw_stored_group {
 	const struct uw_extent *extent;
 	struct uw_slice slice;
 	const struct uw_group *group;
 	const uint8_t *stored;
-	void *owned;
+	void *owned; /* the stored bytes, or the head of mapped ones, or NULL */
+	uint64_t owned_nbytes;
 };
 
 /* Checks the hash if the model is to. */
@@ -47,9 +52,10 @@ UW_MUST_CHECK enum uw_status uw_stored_group_open(const struct uw_model *model, 
 						  uint64_t i, struct uw_stored_group *group, struct uw_error *err);
 void uw_stored_group_close(const struct uw_model *model, struct uw_stored_group *group);
 
-/* Checks the head of a group of coding H or P4 and describes it. */
-UW_MUST_CHECK enum uw_status uw_stored_group_coded(const struct uw_stored_group *group, struct uw_coded *coded,
-						   struct uw_error *err);
+/* Checks the head of a group of coding H or P4 and describes it. *coded lasts as long as what the group owns. Once for a
+ * group. */
+UW_MUST_CHECK enum uw_status uw_stored_group_coded(const struct uw_model *model, struct uw_stored_group *group,
+						   struct uw_coded *coded, struct uw_error *err);
 
 /* Puts the tensor's name in front of what *err says; returns `status`. */
 enum uw_status uw_tensor_failed(const struct uw_tensor *tensor, enum uw_status status, struct uw_error *err);

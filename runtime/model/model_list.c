@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The list of a model's tensors, and finding in it. */
-#include <fnmatch.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "glob.h"
 #include "model_private.h"
 
 #define LARGE_WEIGHTS 1000000u /* a matrix that nobody wants to miss */
@@ -25,7 +26,7 @@ static void classify(const struct uw_model *m, struct uw_tensor *t)
 {
 	t->meaning = uw_name_meaning(t->name, t->name_nbytes);
 	for (size_t i = 0; i < m->options.nrules; i++) {
-		if (fnmatch(m->options.rules[i].glob, t->name, 0) == 0) {
+		if (uw_glob_matches(m->options.rules[i].glob, t->name, t->name_nbytes)) {
 			t->meaning.role = m->options.rules[i].role;
 			return;
 		}
@@ -66,6 +67,24 @@ static int compare_places(const void *a, const void *b)
 	return compare_names(x->name, x->name_nbytes, y->name, y->name_nbytes);
 }
 
+static int compare_meanings(const struct uw_name_meaning *x, const struct uw_name_meaning *y)
+{
+	if (x->role != y->role)
+		return x->role < y->role ? -1 : 1;
+	if (x->layer != y->layer)
+		return x->layer < y->layer ? -1 : 1;
+	return (x->expert > y->expert) - (x->expert < y->expert);
+}
+
+/* Tensors of one meaning keep the order of their names. */
+static int compare_roles(const void *a, const void *b)
+{
+	const struct uw_tensor *x = *(const struct uw_tensor *const *)a, *y = *(const struct uw_tensor *const *)b;
+	int c = compare_meanings(&x->meaning, &y->meaning);
+
+	return c != 0 ? c : (x > y) - (x < y);
+}
+
 /* Every tensor of every container; with NULL only counts them and the bytes of their names. */
 static void collect(const struct uw_model *m, struct uw_place *places, size_t *n, size_t *names_nbytes)
 {
@@ -92,8 +111,9 @@ enum uw_status uw_model_list(struct uw_model *m, struct uw_error *err)
 	collect(m, NULL, &m->ntensors, &names_nbytes);
 	m->places = calloc(m->ntensors + 1, sizeof(*m->places));
 	m->tensors = calloc(m->ntensors + 1, sizeof(*m->tensors));
+	m->by_role = calloc(m->ntensors + 1, sizeof(*m->by_role));
 	m->names = name = malloc(names_nbytes + 1);
-	if (m->places == NULL || m->tensors == NULL || m->names == NULL)
+	if (m->places == NULL || m->tensors == NULL || m->by_role == NULL || m->names == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "list of tensors");
 	collect(m, m->places, &m->ntensors, &names_nbytes);
 	qsort(m->places, m->ntensors, sizeof(*m->places), compare_places);
@@ -103,7 +123,9 @@ enum uw_status uw_model_list(struct uw_model *m, struct uw_error *err)
 				       m->places[i - 1].part->path, m->places[i].part->path, m->tensors[i - 1].name);
 		describe(m, &m->places[i], name, &m->tensors[i]);
 		name += m->tensors[i].name_nbytes + 1;
+		m->by_role[i] = &m->tensors[i];
 	}
+	qsort(m->by_role, m->ntensors, sizeof(*m->by_role), compare_roles);
 	return UW_OK;
 }
 
@@ -143,26 +165,37 @@ const struct uw_tensor *uw_model_glob(const struct uw_model *model, const char *
 	while (*i < model->ntensors) {
 		const struct uw_tensor *t = &model->tensors[(*i)++];
 
-		if (fnmatch(glob, t->name, 0) == 0)
+		if (uw_glob_matches(glob, t->name, t->name_nbytes))
 			return t;
 	}
 	return NULL;
 }
 
+/* How many tensors have the meaning, 2 for more; the first of them in m->by_role. */
+static size_t find_role(const struct uw_model *m, const struct uw_name_meaning *meaning, size_t *first)
+{
+	size_t begin = 0, end = m->ntensors, n = 0;
+
+	while (begin < end) {
+		size_t middle = begin + (end - begin) / 2;
+
+		if (compare_meanings(&m->by_role[middle]->meaning, meaning) < 0)
+			begin = middle + 1;
+		else
+			end = middle;
+	}
+	*first = begin;
+	while (begin + n < m->ntensors && n < 2 && compare_meanings(&m->by_role[begin + n]->meaning, meaning) == 0)
+		n++;
+	return n;
+}
+
 const struct uw_tensor *uw_model_role(const struct uw_model *model, enum uw_role role, int32_t layer, int32_t expert)
 {
-	const struct uw_tensor *found = NULL;
+	struct uw_name_meaning meaning = { role, layer, expert };
+	size_t first;
 
-	for (size_t i = 0; i < model->ntensors; i++) {
-		const struct uw_name_meaning *meaning = &model->tensors[i].meaning;
-
-		if (meaning->role != role || meaning->layer != layer || meaning->expert != expert)
-			continue;
-		if (found != NULL)
-			return NULL;
-		found = &model->tensors[i];
-	}
-	return found;
+	return find_role(model, &meaning, &first) == 1 ? model->by_role[first] : NULL;
 }
 
 /* A list of names for an error: as many as fit, then how many there are. */
@@ -191,6 +224,38 @@ enum uw_status uw_model_find_all(const struct uw_model *model, const char *const
 		tensors[i] = uw_model_find(model, names[i]);
 		if (tensors[i] == NULL)
 			add_missing(&missing, names[i]);
+	}
+	if (missing.n == 0)
+		return UW_OK;
+	return uw_fail(err, UW_ERR_NOT_FOUND, UW_NO_OFFSET, "%zu tensors are missing: %s", missing.n, missing.text);
+}
+
+/* "gate of layer 3 of expert 5" */
+static void describe_meaning(const struct uw_name_meaning *meaning, const char *how, char text[96])
+{
+	const char *role = uw_role_name(meaning->role);
+	int n = snprintf(text, 96, "%s%s", role != NULL ? role : "no role", how);
+
+	if (meaning->layer >= 0)
+		n += snprintf(text + n, 96 - (size_t)n, " of layer %" PRId32, meaning->layer);
+	if (meaning->expert >= 0)
+		snprintf(text + n, 96 - (size_t)n, " of expert %" PRId32, meaning->expert);
+}
+
+enum uw_status uw_model_find_roles(const struct uw_model *model, const struct uw_name_meaning *meanings, size_t n,
+				   const struct uw_tensor **tensors, struct uw_error *err)
+{
+	struct missing missing = { .n = 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		size_t first, found = find_role(model, &meanings[i], &first);
+		char text[96];
+
+		tensors[i] = found == 1 ? model->by_role[first] : NULL;
+		if (found == 1)
+			continue;
+		describe_meaning(&meanings[i], found == 0 ? "" : " (several)", text);
+		add_missing(&missing, text);
 	}
 	if (missing.n == 0)
 		return UW_OK;

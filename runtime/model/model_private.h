@@ -18,14 +18,15 @@ struct uw_model {
 	struct uw_allocator allocator;
 	struct uw_cpu_ops ops;
 	uint32_t cpu_flags;
-	struct uw_bundle bundle;       /* zeroed if opened from memory or a function */
-	struct uw_memory memory;
+	struct uw_bundle bundle;
+	struct uw_memory memory;       /* that it was opened from, or NULL inside */
 	size_t nparts;
-	struct uw_bundle_file *opened; /* of the bundle, one a part; NULL without a bundle */
+	struct uw_bundle_file *opened; /* of the bundle, one a part */
 	struct uw_model_part *parts;
 	size_t ntensors;
 	struct uw_tensor *tensors;     /* ascending by name */
 	struct uw_place *places;       /* of each tensor */
+	const struct uw_tensor **by_role; /* ascending by role, layer, expert */
 	char *names;
 };
 

@@ -5,20 +5,34 @@
 
 #include "model.h"
 
+static enum uw_status own(const struct uw_model *model, struct uw_stored_group *group, uint64_t nbytes,
+			  struct uw_error *err)
+{
+	group->owned = uw_model_alloc(model, nbytes);
+	if (group->owned == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "group of %llu bytes", (unsigned long long)nbytes);
+	group->owned_nbytes = nbytes;
+	return UW_OK;
+}
+
 static enum uw_status read_stored(const struct uw_model *model, const struct uw_model_part *part,
 				  struct uw_stored_group *group, struct uw_error *err)
 {
 	const struct uw_group *g = group->group;
+	enum uw_status status;
 
-	if (part->map != NULL) {
+	if (part->map != NULL && g->coding != UW_CODING_ZSTD) {
 		group->stored = part->map + g->off;
 		return UW_OK;
 	}
-	group->owned = uw_model_alloc(model, g->nbytes);
-	if (group->owned == NULL)
-		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "group of %llu bytes", (unsigned long long)g->nbytes);
+	status = own(model, group, g->nbytes, err);
+	if (status != UW_OK)
+		return status;
 	group->stored = group->owned;
-	return uw_blob_read(&part->container.blob, group->owned, (size_t)g->nbytes, g->off, err);
+	if (part->map == NULL)
+		return uw_blob_read(&part->container.blob, group->owned, (size_t)g->nbytes, g->off, err);
+	memcpy(group->owned, part->map + g->off, (size_t)g->nbytes);
+	return UW_OK;
 }
 
 enum uw_status uw_stored_group_open(const struct uw_model *model, const struct uw_tensor *tensor, uint64_t i,
@@ -49,15 +63,37 @@ enum uw_status uw_stored_group_open(const struct uw_model *model, const struct u
 
 void uw_stored_group_close(const struct uw_model *model, struct uw_stored_group *group)
 {
-	uw_model_free(model, group->owned, group->group->nbytes);
+	uw_model_free(model, group->owned, group->owned_nbytes);
 	group->owned = NULL;
 }
 
-enum uw_status uw_stored_group_coded(const struct uw_stored_group *group, struct uw_coded *coded, struct uw_error *err)
+/* The first bytes of the group, with its whole head, where nobody else writes. */
+static enum uw_status copy_head(const struct uw_model *model, struct uw_stored_group *group,
+				const struct uw_shape *shape, const uint8_t **head, struct uw_error *err)
+{
+	const struct uw_group *g = group->group;
+	uint64_t room = uw_coded_head_room(shape, g->ntables, g->npatches);
+	enum uw_status status;
+
+	*head = group->stored;
+	if (group->owned != NULL)
+		return UW_OK;
+	if (room > g->nbytes)
+		room = g->nbytes;
+	status = own(model, group, room, err);
+	if (status != UW_OK)
+		return status;
+	*head = memcpy(group->owned, group->stored, (size_t)room);
+	return UW_OK;
+}
+
+enum uw_status uw_stored_group_coded(const struct uw_model *model, struct uw_stored_group *group,
+				     struct uw_coded *coded, struct uw_error *err)
 {
 	const struct uw_group *g = group->group;
 	struct uw_error inner = { .file_off = UW_NO_OFFSET };
 	struct uw_shape shape;
+	const uint8_t *head;
 	enum uw_status status;
 
 	if (group->extent->order == UW_ORDER_TILED)
@@ -66,8 +102,11 @@ enum uw_status uw_stored_group_coded(const struct uw_stored_group *group, struct
 		status = uw_shape_linear(group->slice.ncols, &shape);
 	if (status != UW_OK)
 		return uw_fail(err, UW_ERR_LAYOUT, g->off, "shape of a coded group");
-	status = uw_coded_open(&shape, (enum uw_coding)g->coding, g->ntables, g->npatches, group->stored,
-			       (size_t)g->nbytes, coded, &inner);
+	status = copy_head(model, group, &shape, &head, err);
+	if (status != UW_OK)
+		return status;
+	status = uw_coded_open_copied(&shape, (enum uw_coding)g->coding, g->ntables, g->npatches, head, group->stored,
+				      (size_t)g->nbytes, coded, &inner);
 	if (status != UW_OK)
 		return uw_fail(err, status, g->off + (inner.file_off == UW_NO_OFFSET ? 0 : inner.file_off), "%s",
 			       inner.what);

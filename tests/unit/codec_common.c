@@ -159,6 +159,64 @@ static void check_blocks(const struct uw_coded *coded, const uint16_t *weights)
 	free(rows);
 }
 
+/* Runs of tile columns of the first and the last row block: all of narrow groups, some of wide ones. */
+static void check_columns(const struct uw_coded *coded, const uint16_t *weights)
+{
+	size_t ncols = (size_t)coded->shape.ncols, ld = ncols + 3;
+	uint64_t nrows = coded->shape.nrows, nblocks = (nrows + 63) / 64, tile_cols = (ncols + 63) / 64;
+	uint16_t *rows = need(64 * ld * sizeof(*rows));
+
+	uint64_t step = 1 + tile_cols / 6;
+
+	for (uint64_t first = 0; first < tile_cols; first += step) {
+		for (uint64_t n = 0; n <= tile_cols - first; n += step) {
+			uint64_t b = (first + n) % 2 * (nblocks - 1), from = 64 * first;
+			uint64_t width = n == 0 ? 0 : 64 * (first + n) < ncols ? 64 * n : ncols - from;
+
+			memset(rows, 0xA5, 64 * ld * sizeof(*rows));
+			assert_int_equal(uw_coded_decode_columns(&ops, coded, b, first, n, UW_STORE_CACHED, rows, ld, NULL),
+					 UW_OK);
+			for (uint64_t r = 64 * b; r < 64 * b + 64 && r < nrows; r++) {
+				const uint16_t *row = rows + (r - 64 * b) * ld;
+
+				assert_same(row, weights + uw_coded_row(coded, r) * ncols + from,
+					    (size_t)width * sizeof(*rows));
+				assert_int_equal(row[width], 0xA5A5);
+			}
+		}
+	}
+	assert_int_equal(uw_coded_decode_columns(&ops, coded, 0, 0, tile_cols + 1, UW_STORE_CACHED, rows, ld, NULL),
+			 UW_ERR_ARG);
+	assert_int_equal(uw_coded_decode_columns(&ops, coded, nblocks, 0, 1, UW_STORE_CACHED, rows, ld, NULL),
+			 UW_ERR_ARG);
+	assert_int_equal(uw_coded_decode_columns(&ops, coded, 0, 0, tile_cols, UW_STORE_CACHED, rows, ncols - 1, NULL),
+			 UW_ERR_ARG);
+	free(rows);
+}
+
+/* With a copy of its head the group decodes whatever becomes of the head it was copied from. */
+static void check_copied(const struct stored *g, const uint16_t *weights)
+{
+	size_t nbytes = (size_t)g->shape.nweights * sizeof(*weights);
+	uint64_t room = uw_coded_head_room(&g->shape, g->ntables, g->npatches);
+	size_t nhead = room < g->nbytes ? (size_t)room : g->nbytes;
+	uint8_t *stored = need(g->nbytes), *head = need(nhead);
+	uint16_t *back = need(nbytes);
+	struct uw_coded coded;
+
+	memcpy(stored, g->bytes, g->nbytes);
+	memcpy(head, g->bytes, nhead);
+	assert_int_equal(uw_coded_open_copied(&g->shape, g->coding, g->ntables, g->npatches, head, stored, g->nbytes,
+					      &coded, NULL),
+			 UW_OK);
+	memset(stored, 0xFF, (size_t)coded.head_nbytes);
+	assert_int_equal(uw_coded_decode(&ops, &coded, UW_STORE_CACHED, back, NULL), UW_OK);
+	assert_same(back, weights, nbytes);
+	free(stored);
+	free(head);
+	free(back);
+}
+
 /* Exponents of all chunks at once and one by one, through merge: they are the weights. */
 static void check_exponents(const struct uw_coded *coded, const uint16_t *weights)
 {
@@ -210,11 +268,16 @@ void check_decoded(const struct stored *g, const uint16_t *weights)
 	struct uw_coded coded = check_decoded_whole(g, weights);
 	uint16_t none;
 
-	if (g->shape.order == UW_ORDER_TILED)
+	check_copied(g, weights);
+	if (g->shape.order == UW_ORDER_TILED) {
 		check_blocks(&coded, weights);
-	else
+		check_columns(&coded, weights);
+	} else {
+		assert_int_equal(uw_coded_decode_columns(&ops, &coded, 0, 0, 1, UW_STORE_CACHED, &none,
+							 (size_t)g->shape.ncols, NULL), UW_ERR_ARG);
 		assert_int_equal(uw_coded_decode_blocks(&ops, &coded, 0, 1, UW_STORE_CACHED, &none,
 							(size_t)g->shape.ncols, NULL), UW_ERR_ARG);
+	}
 	check_exponents(&coded, weights);
 }
 

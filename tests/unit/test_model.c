@@ -327,7 +327,12 @@ static void roles(void **state)
 {
 	static const struct uw_role_rule rules[] = { { "halv?s", UW_ROLE_HEAD }, { "*.down_proj.*", UW_ROLE_OTHER } };
 	struct uw_model_options options = { .rules = rules, .nrules = 2 };
+	static const struct uw_name_meaning meanings[] = {
+		{ UW_ROLE_DOWN, 1, 7 }, { UW_ROLE_OTHER, -1, -1 }, { UW_ROLE_HEAD, -1, -1 }, { UW_ROLE_DOWN, 1, 6 },
+	};
 	const struct uw_model *m = fixture.models[1];
+	const struct uw_tensor *found[COUNT(meanings)];
+	struct uw_error err;
 	struct uw_model *ruled = open_packed(&fixture.packed[1], &options);
 
 	assert_string_equal(uw_model_role(m, UW_ROLE_EMBEDDING, -1, -1)->name, "model.embed_tokens.weight");
@@ -341,9 +346,79 @@ static void roles(void **state)
 	assert_string_equal(uw_model_role(ruled, UW_ROLE_HEAD, -1, -1)->name, "halves");
 	assert_null(uw_model_role(ruled, UW_ROLE_DOWN, 0, -1));
 	assert_int_equal(uw_model_check_roles(ruled, NULL), UW_OK); /* none is large */
+	assert_int_equal(uw_model_find_roles(m, meanings, COUNT(meanings), found, &err), UW_ERR_NOT_FOUND);
+	assert_non_null(strstr(err.what, "3 tensors are missing: other (several), head, down of layer 1 of expert 6"));
+	assert_string_equal(found[0]->name, "model.layers.1.mlp.experts.7.w2.weight");
+	assert_null(found[1]);
+	assert_int_equal(uw_model_find_roles(m, meanings, 1, found, &err), UW_OK);
 	assert_string_equal(uw_role_name(UW_ROLE_GATE_UP), "gate_up");
 	assert_null(uw_role_name((enum uw_role)UW_NROLES));
 	uw_model_close(&ruled);
+}
+
+/* Whether `glob` finds the tensor named `name`, which is one of `wants`. */
+static bool finds(const char *glob, const char *name)
+{
+	const struct uw_tensor *t;
+	size_t i = 0;
+
+	while ((t = uw_model_glob(fixture.models[0], glob, &i)) != NULL) {
+		if (strcmp(t->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void globs(void **state)
+{
+	static const struct {
+		const char *glob;
+		bool matches;
+	} cases[] = {
+		{ "halves", true },    { "*", true },        { "h*", true },       { "*s", true },       { "h*l*s", true },
+		{ "**s", true },       { "halve?", true },   { "halve[s]", true }, { "halve[a-z]", true }, { "halve[!a-r]", true },
+		{ "?alves*", true },   { "h*ves", true },    { "*h*a*l*v*e*s*", true }, { "halve[]s]", true }, { "[h]alves", true },
+		{ "", false },         { "halve", false },   { "halvess", false }, { "?halves", false }, { "halve[a-r]", false },
+		{ "halve[!s]", false }, { "halve[s", false }, { "h*x", false },    { "*?halves", false }, { "halves?", false },
+		{ "halve[t-z]", false }, { "HALVES", false }, { "halve\\s", false },
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		if (finds(cases[i].glob, "halves") != cases[i].matches)
+			fail_msg("%s", cases[i].glob);
+	}
+}
+
+/* Rows farther apart than they are wide; nothing between them is touched. */
+static void rows_may_be_apart(void **state)
+{
+	static const struct uw_tensor_slice slice = { 0, 0, 3, 66, 5, 129 };
+	const size_t width = 124 * 2, stride = width + 9, room = 62 * stride + width;
+	uint8_t *dst = malloc(room + 9);
+
+	for (unsigned p = 0; p < 2; p++) {
+		const struct uw_model *m = fixture.models[p];
+		const struct uw_tensor *t = uw_model_find(m, wants[0].name);
+
+		memset(dst, 0xA5, room + 9);
+		assert_int_equal(uw_tensor_read_rows(m, t, &slice, dst, room - 1, stride, NULL), UW_ERR_SPACE);
+		assert_int_equal(uw_tensor_read_rows(m, t, &slice, dst, room, width - 1, NULL), UW_ERR_ARG);
+		assert_int_equal(uw_tensor_read_rows(m, t, &slice, dst, room, SIZE_MAX, NULL), UW_ERR_ARG);
+		assert_int_equal(uw_tensor_read_rows(m, t, &slice, dst, room, stride, NULL), UW_OK);
+		for (size_t r = 0; r < 63; r++) {
+			assert_memory_equal(dst + r * stride,
+					    fixture.source.bytes + fixture.source.off[0] + ((r + 3) * 130 + 5) * 2, width);
+			for (size_t i = width; i < stride; i++)
+				assert_int_equal(dst[r * stride + i], 0xA5);
+		}
+		/* whole, but not as the tensor lies */
+		free(dst);
+		dst = malloc(67 * 300);
+		assert_int_equal(uw_tensor_read_rows(m, t, NULL, dst, 67 * 300, 300, NULL), UW_OK);
+		for (size_t r = 0; r < 67; r++)
+			assert_memory_equal(dst + r * 300, fixture.source.bytes + fixture.source.off[0] + r * 260, 260);
+	}
+	free(dst);
 }
 
 int main(void)
@@ -357,6 +432,8 @@ int main(void)
 		cmocka_unit_test(damage_is_found),
 		cmocka_unit_test(tensors_are_found),
 		cmocka_unit_test(roles),
+		cmocka_unit_test(globs),
+		cmocka_unit_test(rows_may_be_apart),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -135,7 +135,8 @@ struct uw_coded {
 	uint32_t ntables;
 	uint32_t npatches;
 	struct uw_table tables[UW_MAX_TABLES];
-	const uint8_t *head;        /* tables, chunk words, patches */
+	const uint8_t *head;        /* tables, chunk words, patches, row order */
+	uint64_t head_nbytes;
 	const uint8_t *chunk_words; /* shape.nchunks x u64 */
 	const uint8_t *patches;     /* npatches x u32 */
 	const uint8_t *row_order;   /* shape.nrows x u16, see uw_coded_row; NULL: rows are stored as they come */
@@ -158,6 +159,16 @@ UW_MUST_CHECK enum uw_status uw_coded_open(const struct uw_shape *shape, enum uw
 					   uint32_t npatches, const uint8_t *stored, size_t stored_nbytes,
 					   struct uw_coded *coded, struct uw_error *err);
 
+/*
+ * The same where others may write to the stored bytes: `head` is the caller's copy of the first bytes of them, as many
+ * as uw_coded_head_room says or there are. What was checked is then what is used; bits and planes may change at any
+ * time, which gives wrong weights or UW_ERR_BITS, but reads and writes stay inside their buffers.
+ */
+uint64_t uw_coded_head_room(const struct uw_shape *shape, uint32_t ntables, uint32_t npatches);
+UW_MUST_CHECK enum uw_status uw_coded_open_copied(const struct uw_shape *shape, enum uw_coding coding, uint32_t ntables,
+						  uint32_t npatches, const uint8_t *head, const uint8_t *stored,
+						  size_t stored_nbytes, struct uw_coded *coded, struct uw_error *err);
+
 /* Decodes the whole group into shape.nweights words, row-major, aligned to 64 for speed only.
  * UW_ERR_BITS names the chunk in *err; `weights` is then partly written. */
 UW_MUST_CHECK enum uw_status uw_coded_decode(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
@@ -169,6 +180,13 @@ UW_MUST_CHECK enum uw_status uw_coded_decode(const struct uw_cpu_ops *ops, const
 UW_MUST_CHECK enum uw_status uw_coded_decode_blocks(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
 						    uint64_t first, uint64_t nblocks, enum uw_store store,
 						    uint16_t *weights, size_t ld, struct uw_error *err);
+
+/* The same for tile columns (of 64 columns) first_col .. + ncols of one row block: weights begins with column 64
+ * first_col. */
+UW_MUST_CHECK enum uw_status uw_coded_decode_columns(const struct uw_cpu_ops *ops, const struct uw_coded *coded,
+						     uint64_t block, uint64_t first_col, uint64_t ncols,
+						     enum uw_store store, uint16_t *weights, size_t ld,
+						     struct uw_error *err);
 
 /* The true exponents (patches applied) of chunks first_chunk .. + nchunks in position order, one byte a weight, 1024
  * bytes a tile, padding included. UW_ERR_ARG: no such chunks; UW_ERR_BITS as above. */

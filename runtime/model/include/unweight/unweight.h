@@ -17,10 +17,12 @@
  *
  * Threads. A model is immutable: any number of threads may use it at once, until uw_model_close.
  *
- * Files. By default files are mapped. A mapped file must not be changed or cut short while the model is open: what
- * then happens is undefined (a cut file: SIGBUS). With UW_MODEL_PREAD files are read instead, which turns that into
- * errors; it is also taken by itself where a mapping would be slow or dangerous: on network and user-space file
- * systems.
+ * Files. By default files are mapped; all sizes are checked against the manifest and the indexes first, so a file that
+ * was cut short is an error when the model is opened. A mapped file that is cut short later is a SIGBUS when it is
+ * used; one whose bytes change gives wrong weights or errors, but no access outside the library's memory, and
+ * UW_MODEL_CHECK finds what changed before a group was read. With UW_MODEL_PREAD files are read instead, which turns
+ * both into errors; it is also taken by itself where a mapping would be slow or dangerous: on network and user-space
+ * file systems.
  */
 #ifndef UNWEIGHT_UNWEIGHT_H
 #define UNWEIGHT_UNWEIGHT_H
@@ -42,7 +44,8 @@ extern "C" {
 
 /* ---- tensors ------------------------------------------------------------------------------- */
 
-/* What a tensor is for, as its name says. Values are pinned. */
+/* What a tensor is for, as its name says. It does not say how it lies: some families (GPT-2, Llama 4's experts) store
+ * their matrices transposed, some interleave gate and up. Values are pinned. */
 enum uw_role {
 	UW_ROLE_Q = 0,
 	UW_ROLE_K = 1,
@@ -139,17 +142,18 @@ struct uw_model_options {
 UW_MUST_CHECK enum uw_status uw_model_open(const char *path, const struct uw_model_options *options,
 					   struct uw_model **model, struct uw_error *err);
 
-/* The same for an open folder or file, which stays the caller's and may be closed afterwards. */
+/* The same for an open folder or file, which stays the caller's and may be closed afterwards. Its read position does
+ * not matter and is not changed. */
 UW_MUST_CHECK enum uw_status uw_model_open_fd(int fd, const struct uw_model_options *options, struct uw_model **model,
 					      struct uw_error *err);
 
-/* One container in memory, aligned to 64, borrowed until uw_model_close. */
+/* A tar or one container in memory, aligned to 64, borrowed until uw_model_close. */
 UW_MUST_CHECK enum uw_status uw_model_open_memory(const void *data, uint64_t nbytes,
 						  const struct uw_model_options *options, struct uw_model **model,
 						  struct uw_error *err);
 
-/* One container of `nbytes` bytes behind a function that reads exactly what it is asked for; called from any thread,
- * until uw_model_close. */
+/* A tar or one container of `nbytes` bytes behind a function that reads exactly what it is asked for; called from any
+ * thread, until uw_model_close. What it returns other than UW_OK is returned to the caller. */
 UW_MUST_CHECK enum uw_status uw_model_open_pread(uw_pread_fn pread, void *ctx, uint64_t nbytes,
 						 const struct uw_model_options *options, struct uw_model **model,
 						 struct uw_error *err);
@@ -168,12 +172,12 @@ const struct uw_tensor *uw_model_tensor(const struct uw_model *model, size_t i);
 const struct uw_tensor *uw_model_find(const struct uw_model *model, const char *name);
 
 /*
- * Tensors whose names match a glob: `*` any run of characters, `?` any one, `[a-c]` one of these; all of them match
- * dots too. Starts at index *i, returns the match and moves *i behind it; NULL when there is none left.
+ * Tensors whose names match a glob: `*` any run of bytes, `?` any one, `[a-c]` one of these, `[!a-c]` any other; all of
+ * them match dots too. Starts at index *i, returns the match and moves *i behind it; NULL when there is none left.
  */
 const struct uw_tensor *uw_model_glob(const struct uw_model *model, const char *glob, size_t *i);
 
-/* The tensor with this meaning (layer, expert: -1 for none), or NULL; so also if there are several. */
+/* The tensor with this meaning (layer, expert: -1 for none), or NULL; so also if there are several. O(log n). */
 const struct uw_tensor *uw_model_role(const struct uw_model *model, enum uw_role role, int32_t layer, int32_t expert);
 
 /*
@@ -182,6 +186,10 @@ const struct uw_tensor *uw_model_role(const struct uw_model *model, enum uw_role
  */
 UW_MUST_CHECK enum uw_status uw_model_find_all(const struct uw_model *model, const char *const *names, size_t n,
 					       const struct uw_tensor **tensors, struct uw_error *err);
+
+/* The same for meanings; one that several tensors have counts as missing. */
+UW_MUST_CHECK enum uw_status uw_model_find_roles(const struct uw_model *model, const struct uw_name_meaning *meanings,
+						 size_t n, const struct uw_tensor **tensors, struct uw_error *err);
 
 /* UW_ERR_NOT_FOUND if matrices of a million weights and more have UW_ROLE_OTHER, naming as many as fit: nobody would
  * notice that they are left out. For a full list, walk the tensors. */
@@ -206,20 +214,28 @@ uint64_t uw_tensor_slice_nbytes(const struct uw_tensor *tensor, const struct uw_
 
 /*
  * Decodes a slice to dst: experts, rows, columns, without gaps, the dtype's own bytes, little-endian as in the source
- * file. Decodes only what it has to: row blocks of 64 rows of tiled groups, otherwise groups. UW_ERR_SPACE: dst is
- * too small; UW_ERR_SHAPE: slice empty or outside; UW_ERR_BITS, UW_ERR_TABLE, UW_ERR_PATCH, UW_ERR_CHECKSUM: the
- * tensor is damaged; UW_ERR_IO. dst is then partly written.
+ * file. Any alignment. Decodes only what it has to: tiles of 64 rows and columns of large matrices, otherwise groups
+ * (SPEC.md section 3); takes memory for one group from the model's allocator while it runs. UW_ERR_SPACE: dst is too
+ * small; UW_ERR_SHAPE: slice empty or outside; UW_ERR_BITS, UW_ERR_TABLE, UW_ERR_PATCH, UW_ERR_LAYOUT,
+ * UW_ERR_CHECKSUM: the tensor is damaged; UW_ERR_IO, UW_ERR_NOMEM, UW_ERR_CANCELLED. dst is then partly written.
  */
 UW_MUST_CHECK enum uw_status uw_tensor_read(const struct uw_model *model, const struct uw_tensor *tensor,
 					    const struct uw_tensor_slice *slice, void *dst, size_t dst_nbytes,
 					    struct uw_error *err);
+
+/* The same with `row_stride` bytes, at least the bytes of one, from row to row of the slice; 0: without gaps, as above.
+ * What lies between rows is left alone. UW_ERR_ARG: row_stride. */
+UW_MUST_CHECK enum uw_status uw_tensor_read_rows(const struct uw_model *model, const struct uw_tensor *tensor,
+						 const struct uw_tensor_slice *slice, void *dst, size_t dst_nbytes,
+						 size_t row_stride, struct uw_error *err);
 
 /* ---- other files of the model -------------------------------------------------------------- */
 
 /* Size of a file of the model (config.json, ...), or UW_ERR_NOT_FOUND. `path` as in the model. */
 UW_MUST_CHECK enum uw_status uw_model_file_nbytes(const struct uw_model *model, const char *path, uint64_t *nbytes,
 						  struct uw_error *err);
-/* Reads all of it; restores it if it is compressed. UW_ERR_SPACE: room is less than its size. */
+/* Reads all of it to dst, any alignment; restores it if it is compressed. Compares its SHA-256 with the manifest's:
+ * UW_ERR_CHECKSUM. UW_ERR_SPACE: room is less than its size. */
 UW_MUST_CHECK enum uw_status uw_model_file_read(const struct uw_model *model, const char *path, void *dst, size_t room,
 						struct uw_error *err);
 
