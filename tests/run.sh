@@ -1,9 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs what is missing, then builds and tests everything: gcc and clang, with ASan and UBSan, and the sample's main job.
+# Installs what is missing, then builds and tests everything: gcc and clang, with ASan and UBSan, with TSan and MSan, for
+# i386 and s390x under qemu, a short run of each fuzzer, and the sample's main job.
 # The last line is "N passed, N failed"; the exit status says the same.
 #
 #   tests/run.sh [--keep]              --keep: leave the build folders (build-test-*) for a look
+#   FUZZ_SECONDS=60 tests/run.sh       seconds for each fuzz target; 10 if not given, 0 leaves them out
 set -u
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -49,7 +51,7 @@ run()
 	echo "== $1: tests, level $2"
 	export UW_CPU_LEVEL="$2"
 	shift 2
-	meson test -C "$dir" --print-errorlogs --no-rebuild "$@" >"$log" 2>&1
+	$under meson test -C "$dir" --print-errorlogs --no-rebuild "$@" >"$log" 2>&1
 	unset UW_CPU_LEVEL
 	grep -E '^ *[0-9]+/[0-9]+ ' "$log"
 	ok=$(sed -n 's/^Ok: *//p' "$log")
@@ -64,6 +66,28 @@ run()
 	failed=$((failed + bad))
 }
 
+# For a machine of another kind, with Debian's cross compiler and qemu-user: cross ARCH TEST...
+cross()
+{
+	arch=$1
+	shift
+	sysroot=$top/build-sysroot-$arch # stays: it takes longest
+	if ! tests/cross/sysroot.sh "$arch" "$sysroot" >build-test-sysroot.log 2>&1; then
+		cat build-test-sysroot.log
+		verdict "$arch: sysroot" 1
+		return
+	fi
+	printf "[constants]\nsysroot = '%s'\n" "$sysroot" >"build-test-$arch.ini"
+	build "$arch" -Dcuda=disabled --cross-file "build-test-$arch.ini" --cross-file "tests/cross/$arch.ini" || return
+	run "$arch" c "$@"
+	UW_TOOLS=$top/build-test-$arch/tools UW_WRAPPER="qemu-$arch -L $sysroot" UW_NATIVE_TOOLS=$top/build-test-gcc/tools \
+		python3 -B tests/cross/test_same_bytes.py >build-test-same-bytes.log 2>&1
+	status=$?
+	[ $status = 0 ] || cat build-test-same-bytes.log
+	verdict "$arch: writes the same bytes as this machine" $status
+}
+
+under=""
 "$top/.ci/deps" test || { echo "0 passed, 1 failed"; exit 1; }
 
 if build gcc -Dbuildtype=debugoptimized; then # with all CUDA code if nvcc is there
@@ -80,6 +104,27 @@ if build sanitizers -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -D
 	run sanitizers amx --no-suite memory
 fi
 unset ASAN_OPTIONS UBSAN_OPTIONS
+if CC=clang CXX=clang++ build threads -Db_sanitize=thread -Db_lundef=false -Dcuda=disabled; then
+	under="setarch $(uname -m) -R" # TSan wants its own addresses
+	run threads avx512 golden cli-roundtrip
+	under=""
+fi
+
+# MSan wants every library built with it: what needs no library but xxHash, which is a header too, and no loops of AVX-512,
+# whose instructions this MSan does not follow.
+if CC=clang CXX=clang++ build memory -Db_sanitize=memory -Db_lundef=false -Dcuda=disabled -Dc_args=-DXXH_INLINE_ALL; then
+	run memory avx2 huffman cpu_ops codec coded_hostile format_extents format_writer format_reader
+fi
+
+short="safetensors format_extents format_writer format_reader huffman cpu_ops codec coded_hostile source_folder source_archive sink_folder sink_archive cli golden reference"
+cross i386 $short
+cross s390x $short checkkernels
+
+if [ "${FUZZ_SECONDS:=10}" != 0 ]; then
+	echo "== fuzz: $FUZZ_SECONDS seconds a target"
+	UW_FUZZ_BUILD=build-test-fuzz tests/fuzz/run.sh "$FUZZ_SECONDS"
+	verdict "fuzz: no finding" $?
+fi
 
 echo "== quickstart"
 samples/quickstart.sh >build-test-quickstart.log 2>&1
