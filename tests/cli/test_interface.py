@@ -364,6 +364,12 @@ class Terminal(Case):
             self.assertIn(b"terminal", p.stderr)
 
 
+def heed_signals():
+    """Under nohup, say, the tests inherit that a signal is ignored; the tools would go on ignoring it, as they should."""
+    for sig in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        signal.signal(sig, signal.SIG_DFL)
+
+
 class Signals(Case):
     """Stopped in the middle: nothing under the final name, no temporary, and the shell sees the signal."""
     large = True
@@ -386,7 +392,8 @@ class Signals(Case):
 
     def start(self, tool, *args, **more):
         p = subprocess.Popen(tool_command(tool, *args), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=self.dir,
-                             env=environment(TMPDIR=self.tmp), **{"stdin": subprocess.DEVNULL, **more})
+                             env=environment(TMPDIR=self.tmp),
+                             **{"stdin": subprocess.DEVNULL, "preexec_fn": heed_signals, **more})
         self.addCleanup(p.stderr.close)
         self.addCleanup(p.wait)
         self.addCleanup(p.kill)
