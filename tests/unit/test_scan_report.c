@@ -134,7 +134,7 @@ static void test_roles(void **state)
 {
 	static const struct {
 		const char *name;
-		enum uw_scan_role role;
+		enum uw_role role;
 		int layer;
 	} cases[] = {
 		{"model.layers.12.mlp.down_proj.weight", UW_ROLE_DOWN, 12},
@@ -169,7 +169,7 @@ static void test_roles(void **state)
 		struct uw_extent extent = {.name = cases[i].name, .name_nbytes = (uint32_t)strlen(cases[i].name)};
 
 		if (uw_scan_role_of(&extent) != cases[i].role || uw_scan_layer_of(&extent) != cases[i].layer)
-			fail_msg("%s: role %s, layer %d", cases[i].name, uw_scan_role_name(uw_scan_role_of(&extent)),
+			fail_msg("%s: role %s, layer %d", cases[i].name, uw_role_name(uw_scan_role_of(&extent)),
 				 uw_scan_layer_of(&extent));
 	}
 }

@@ -8,7 +8,7 @@
 /* A BF16 tensor with weights, as a row of the heat map. */
 struct uw_page_row {
 	uint64_t tensor; /* number in the report */
-	enum uw_scan_role role;
+	enum uw_role role;
 	int layer;
 	struct uw_scan_stats stats;
 };

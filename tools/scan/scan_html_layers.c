@@ -34,7 +34,7 @@ static const int series_of[UW_NROLES] = {
 
 /* The next point of `role` from row *row on. Vectors (norms, biases) are left out: a few thousand weights weigh
  * nothing. */
-static bool next_point(const struct uw_page *page, enum uw_scan_role role, uint64_t *row, struct point *p)
+static bool next_point(const struct uw_page *page, enum uw_role role, uint64_t *row, struct point *p)
 {
 	*p = (struct point){.layer = -1, .least = INFINITY};
 	for (; *row < page->nrows; ++*row) {
@@ -67,7 +67,7 @@ static struct scales scales_of(const struct uw_page *page)
 	for (int role = 0; role < UW_NROLES; role++) {
 		struct point p;
 
-		for (uint64_t row = 0; next_point(page, (enum uw_scan_role)role, &row, &p); s.npoints++) {
+		for (uint64_t row = 0; next_point(page, (enum uw_role)role, &row, &p); s.npoints++) {
 			s.low = fmin(s.low, p.least);
 			s.high = fmax(s.high, p.most);
 			s.first = p.layer < s.first ? p.layer : s.first;
@@ -129,7 +129,7 @@ static void mark(struct uw_page *page, int series, double x, double y, double r)
 	fprintf(page->f, "<path transform=\"translate(%.1f %.1f) scale(%.1f)\" d=\"M0 0%s\">", x, y, r, shapes[series]);
 }
 
-static void series_marks(struct uw_page *page, enum uw_scan_role role, const struct scales *s)
+static void series_marks(struct uw_page *page, enum uw_role role, const struct scales *s)
 {
 	struct point p;
 
@@ -140,7 +140,7 @@ static void series_marks(struct uw_page *page, enum uw_scan_role role, const str
 			fprintf(page->f, "<path class=\"span\" d=\"M%.1f %.1fV%.1f\"/>", x, y_of(s, p.least),
 				y_of(s, p.most));
 		mark(page, series_of[role], x, y_of(s, p.mean), s->last - s->first > 60 ? 2.4 : 3.6);
-		fprintf(page->f, "<title>%s, layer %d: %.3f bits", uw_scan_role_name(role), p.layer, p.mean);
+		fprintf(page->f, "<title>%s, layer %d: %.3f bits", uw_role_name(role), p.layer, p.mean);
 		if (p.n > 1)
 			fprintf(page->f, " (mean of %" PRIu64 " tensors, %.3f to %.3f)", p.n, p.least, p.most);
 		fputs("</title></path>\n", page->f);
@@ -148,7 +148,7 @@ static void series_marks(struct uw_page *page, enum uw_scan_role role, const str
 }
 
 /* Draws the series; gives its last height, or a negative number if there is none. */
-static double series(struct uw_page *page, enum uw_scan_role role, const struct scales *s)
+static double series(struct uw_page *page, enum uw_role role, const struct scales *s)
 {
 	double last = -1;
 	uint64_t n = 0;
@@ -188,7 +188,7 @@ static void names(struct uw_page *page, const double ends[UW_NROLES])
 		fprintf(page->f, "<g class=\"s%d\">", series_of[best]);
 		mark(page, series_of[best], RIGHT + 10, y, 4);
 		fprintf(page->f, "</path></g><text x=\"%d\" y=\"%.1f\" class=\"name\">%s</text>\n", RIGHT + 19, y + 4,
-			best == UW_ROLE_GATE_UP ? "gate+up" : uw_scan_role_name((enum uw_scan_role)best));
+			best == UW_ROLE_GATE_UP ? "gate+up" : uw_role_name((enum uw_role)best));
 	}
 }
 
@@ -201,7 +201,7 @@ static void panel(struct uw_page *page, const char *title, int first, int last, 
 		uint64_t row = 0;
 		struct point p;
 
-		any = any || next_point(page, (enum uw_scan_role)role, &row, &p);
+		any = any || next_point(page, (enum uw_role)role, &row, &p);
 	}
 	if (!any)
 		return;
@@ -211,7 +211,7 @@ static void panel(struct uw_page *page, const char *title, int first, int last, 
 		"by layer\">\n", title, WIDTH, HEIGHT, title);
 	frame(page, s);
 	for (int role = 0; role < UW_NROLES; role++)
-		ends[role] = role >= first && role <= last ? series(page, (enum uw_scan_role)role, s) : -1;
+		ends[role] = role >= first && role <= last ? series(page, (enum uw_role)role, s) : -1;
 	names(page, ends);
 	fputs("</svg></figure>\n", page->f);
 }

@@ -199,7 +199,7 @@ static void row_label(struct uw_page *page, uint64_t row)
 	const char *name = t->extent.name, *end = name + t->extent.name_nbytes;
 
 	if (r->role != UW_ROLE_OTHER) {
-		fprintf(page->f, "<em>%s</em><b>%d</b>", uw_scan_role_name(r->role), r->layer);
+		fprintf(page->f, "<em>%s</em><b>%d</b>", uw_role_name(r->role), r->layer);
 		return;
 	}
 	if (end - name > 7 && memcmp(end - 7, ".weight", 7) == 0)
@@ -248,7 +248,7 @@ static void labels(struct uw_page *page, unsigned line_px)
 		}
 		if (page->nrows > LABELLED && label_begin(page, line, (double)run->nlines, line_px, &free_from))
 			fprintf(page->f, "<em>%s</em><b>&times;%" PRIu64 "</b></span>",
-				uw_scan_role_name(page->rows[run->first].role), run->n);
+				uw_role_name(page->rows[run->first].role), run->n);
 		line += (double)run->nlines;
 	}
 	fputs("</div>\n", page->f);

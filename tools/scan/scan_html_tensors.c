@@ -205,7 +205,7 @@ static json_t *tensor_array(const struct uw_scan_tensor *t)
 			 (double)t->extent.src_nbytes, (double)t->profile[0].nbytes, (double)t->profile[1].nbytes,
 			 uw_scan_codings(t, 0, codings[0]), uw_scan_codings(t, 1, codings[1]), stats.entropy,
 			 100 * stats.top16, 100 * uw_scan_escape_rate(t, 0), 100 * uw_scan_escape_rate(t, 1),
-			 uw_scan_role_name(uw_scan_role_of(&t->extent)), uw_scan_layer_of(&t->extent));
+			 uw_role_name(uw_scan_role_of(&t->extent)), uw_scan_layer_of(&t->extent));
 }
 
 /* Shares of the heat map, two base 64 digits a cell: 0 for none, else 1 + 4094 (1 + log2(share) / 40), so that

@@ -88,7 +88,7 @@ static json_t *tensor_object(const struct uw_scan_tensor *t)
 						   t->extent.name_nbytes));
 	json_object_set_new(object, "dtype", json_string(dtype != NULL ? dtype : "OTHER"));
 	json_object_set_new(object, "order", json_string(orders[t->extent.order <= 2 ? t->extent.order : 0]));
-	json_object_set_new(object, "role", json_string(uw_scan_role_name(uw_scan_role_of(&t->extent))));
+	json_object_set_new(object, "role", json_string(uw_role_name(uw_scan_role_of(&t->extent))));
 	layer = uw_scan_layer_of(&t->extent);
 	json_object_set_new(object, "layer", layer >= 0 ? json_integer(layer) : json_null());
 	if (uw_scan_is_bf16(t))

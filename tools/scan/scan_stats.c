@@ -117,3 +117,15 @@ void uw_scan_totals_of(const struct uw_scan_report *report, struct uw_scan_total
 	}
 	rest_of(totals);
 }
+
+enum uw_role uw_scan_role_of(const struct uw_extent *extent)
+{
+	enum uw_role role = uw_name_meaning(extent->name, extent->name_nbytes).role;
+
+	return role <= UW_ROLE_OTHER ? role : UW_ROLE_OTHER;
+}
+
+int uw_scan_layer_of(const struct uw_extent *extent)
+{
+	return uw_name_meaning(extent->name, extent->name_nbytes).layer;
+}

@@ -1,29 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the views of a report share: roles and layers from tensor names, sums, text of single values. */
+/* What the views of a report share: roles and layers of tensors, sums, text of single values. */
 #ifndef UW_SCAN_VIEW_H
 #define UW_SCAN_VIEW_H
 
 #include "scan_report.h"
+#include "unweight/unweight.h"
 
-/* What a tensor does in a transformer, as far as its name says so. */
-enum uw_scan_role {
-	UW_ROLE_Q,
-	UW_ROLE_K,
-	UW_ROLE_V,
-	UW_ROLE_KV,      /* latent or fused keys and values */
-	UW_ROLE_QKV,     /* fused */
-	UW_ROLE_O,
-	UW_ROLE_GATE,
-	UW_ROLE_UP,
-	UW_ROLE_GATE_UP, /* fused */
-	UW_ROLE_DOWN,
-	UW_ROLE_SCALE,   /* of quantised weights */
-	UW_ROLE_OTHER,
-	UW_NROLES
-};
-
-const char *uw_scan_role_name(enum uw_scan_role role);
-enum uw_scan_role uw_scan_role_of(const struct uw_extent *extent);
+/* For display: roles that have no place of their own in the report are "other". */
+enum uw_role uw_scan_role_of(const struct uw_extent *extent);
 /* Number of the layer the name speaks of, or -1. */
 int uw_scan_layer_of(const struct uw_extent *extent);
 
