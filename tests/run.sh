@@ -106,7 +106,7 @@ fi
 unset ASAN_OPTIONS UBSAN_OPTIONS
 if CC=clang CXX=clang++ build threads -Db_sanitize=thread -Db_lundef=false -Dcuda=disabled; then
 	under="setarch $(uname -m) -R" # TSan wants its own addresses
-	run threads avx512 golden cli-roundtrip
+	run threads avx512 golden cli-roundtrip model_threads
 	under=""
 fi
 
