@@ -562,7 +562,7 @@ void test_arguments(void **)
 	std::vector<struct group> groups;
 	struct uw_gpu_group described[2];
 	struct uw_gpu_decode decode;
-	uint8_t *device = NULL; /* never looked at */
+	alignas(16) static uint8_t device[16]; /* never looked at */
 
 	groups.push_back(group_of(UW_ORDER_LINEAR, 1, 20000, gaussian));
 	assert_int_equal(uw_gpu_group_init(&groups[0].h_coded, device + 8, device, &described[0]), UW_ERR_ARG);

@@ -399,7 +399,7 @@ void test_arguments(void **)
 	struct uw_gpu_gemm_group wrong[2] = { m.groups[FORM_P4][0], m.groups[FORM_P4][1] };
 	struct uw_gpu_matrix matrix;
 	struct uw_gpu_gemm gemm;
-	const uint16_t *none = NULL;
+	alignas(16) static const uint16_t none[8] = {}; /* never looked at */
 
 	assert_int_equal(uw_gpu_gemm_init(&hopper, &config, two, 1, NULL, 5, 0, &gemm), UW_OK);
 	assert_true(gemm.shared_nbytes + 1024 <= hopper.shared_nbytes && gemm.nstages == 15);

@@ -260,7 +260,8 @@ const struct meeting &emu_meet(enum instruction what, const uint32_t *words, uin
 		fprintf(stderr, "cuda_emu: %s meets %s\n", instruction_names[what], instruction_names[m.what]);
 		emu_breach("lanes come to different warp instructions", turn);
 	}
-	memcpy(m.value[emu_now->thread % LANES], words, nwords * sizeof(*words));
+	for (uint32_t i = 0; i < nwords; i++)
+		m.value[emu_now->thread % LANES][i] = words[i];
 	m.clocks.join(emu_now->clocks);
 	if (++m.narrived == LANES) {
 		if (last)
