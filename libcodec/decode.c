@@ -207,7 +207,8 @@ enum uw_status uw_coded_decode_columns(const struct uw_cpu_ops *ops, const struc
 		.ld = ld,
 	};
 
-	if (shape->order != UW_ORDER_TILED || block >= nblocks || first_col > tile_cols || ncols > tile_cols - first_col)
+	if (shape->order != UW_ORDER_TILED || block >= nblocks || first_col > tile_cols ||
+	    ncols > tile_cols - first_col)
 		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "tile columns of a group");
 	if (ncols == 0)
 		return UW_OK;

@@ -40,7 +40,8 @@ static enum kind kind_of_blob(const struct uw_blob *blob)
 {
 	uint8_t head[sizeof(container_magic)];
 
-	if (uw_blob_read(blob, head, sizeof(head), 0, NULL) == UW_OK && memcmp(head, container_magic, sizeof(head)) == 0)
+	if (uw_blob_read(blob, head, sizeof(head), 0, NULL) == UW_OK &&
+	    memcmp(head, container_magic, sizeof(head)) == 0)
 		return KIND_BARE;
 	return is_tar_of_manifest(blob) ? KIND_TAR : KIND_NONE;
 }

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-/* A class [...] from its bracket on: whether it has `c`, and where it ends; NULL: no closing bracket, it means itself. */
+/* A class [...] from its bracket on: whether it has `c`, and where it ends; NULL: no closing bracket, it means
+ * itself. */
 static const char *match_class(const char *glob, unsigned char c, bool *has)
 {
 	const char *p = glob + 1;

@@ -52,8 +52,8 @@ UW_MUST_CHECK enum uw_status uw_stored_group_open(const struct uw_model *model, 
 						  uint64_t i, struct uw_stored_group *group, struct uw_error *err);
 void uw_stored_group_close(const struct uw_model *model, struct uw_stored_group *group);
 
-/* Checks the head of a group of coding H or P4 and describes it. *coded lasts as long as what the group owns. Once for a
- * group. */
+/* Checks the head of a group of coding H or P4 and describes it. *coded lasts as long as what the group owns. Once
+ * for a group. */
 UW_MUST_CHECK enum uw_status uw_stored_group_coded(const struct uw_model *model, struct uw_stored_group *group,
 						   struct uw_coded *coded, struct uw_error *err);
 

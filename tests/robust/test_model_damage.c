@@ -132,7 +132,8 @@ static void flip_all(uint32_t flags, unsigned step, bool may_be_wrong)
 		}
 		free(copy.bytes);
 	}
-	print_message("%lu flips: %lu models refused, %lu reads refused, %lu wrong\n", ncases, nrefused, nerrors, nwrong);
+	print_message("%lu flips: %lu models refused, %lu reads refused, %lu wrong\n", ncases, nrefused, nerrors,
+		      nwrong);
 	assert_true(nrefused > 0 && nerrors > 0);
 	assert_int_equal(nwrong != 0, may_be_wrong); /* or the test would prove nothing */
 }

@@ -174,8 +174,9 @@ static void check_columns(const struct uw_coded *coded, const uint16_t *weights)
 			uint64_t width = n == 0 ? 0 : 64 * (first + n) < ncols ? 64 * n : ncols - from;
 
 			memset(rows, 0xA5, 64 * ld * sizeof(*rows));
-			assert_int_equal(uw_coded_decode_columns(&ops, coded, b, first, n, UW_STORE_CACHED, rows, ld, NULL),
-					 UW_OK);
+			assert_int_equal(
+				uw_coded_decode_columns(&ops, coded, b, first, n, UW_STORE_CACHED, rows, ld, NULL),
+				UW_OK);
 			for (uint64_t r = 64 * b; r < 64 * b + 64 && r < nrows; r++) {
 				const uint16_t *row = rows + (r - 64 * b) * ld;
 

@@ -375,12 +375,13 @@ static void globs(void **state)
 		const char *glob;
 		bool matches;
 	} cases[] = {
-		{ "halves", true },    { "*", true },        { "h*", true },       { "*s", true },       { "h*l*s", true },
-		{ "**s", true },       { "halve?", true },   { "halve[s]", true }, { "halve[a-z]", true }, { "halve[!a-r]", true },
-		{ "?alves*", true },   { "h*ves", true },    { "*h*a*l*v*e*s*", true }, { "halve[]s]", true }, { "[h]alves", true },
-		{ "", false },         { "halve", false },   { "halvess", false }, { "?halves", false }, { "halve[a-r]", false },
-		{ "halve[!s]", false }, { "halve[s", false }, { "h*x", false },    { "*?halves", false }, { "halves?", false },
-		{ "halve[t-z]", false }, { "HALVES", false }, { "halve\\s", false },
+		{ "halves", true },        { "*", true },           { "h*", true },       { "*s", true },
+		{ "h*l*s", true },         { "**s", true },         { "halve?", true },   { "halve[s]", true },
+		{ "halve[a-z]", true },    { "halve[!a-r]", true }, { "?alves*", true },  { "h*ves", true },
+		{ "*h*a*l*v*e*s*", true }, { "halve[]s]", true },   { "[h]alves", true }, { "", false },
+		{ "halve", false },        { "halvess", false },    { "?halves", false }, { "halve[a-r]", false },
+		{ "halve[!s]", false },    { "halve[s", false },    { "h*x", false },     { "*?halves", false },
+		{ "halves?", false },      { "halve[t-z]", false }, { "HALVES", false },  { "halve\\s", false },
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -407,7 +408,8 @@ static void rows_may_be_apart(void **state)
 		assert_int_equal(uw_tensor_read_rows(m, t, &slice, dst, room, stride, NULL), UW_OK);
 		for (size_t r = 0; r < 63; r++) {
 			assert_memory_equal(dst + r * stride,
-					    fixture.source.bytes + fixture.source.off[0] + ((r + 3) * 130 + 5) * 2, width);
+					    fixture.source.bytes + fixture.source.off[0] + ((r + 3) * 130 + 5) * 2,
+					    width);
 			for (size_t i = width; i < stride; i++)
 				assert_int_equal(dst[r * stride + i], 0xA5);
 		}

@@ -143,7 +143,8 @@ static struct packed write_container(const struct sample *s, const uint16_t *wei
 		.order = s->order,
 		.ndims = 3,
 	};
-	struct packed packed = { .bytes = need((size_t)tensor.src_nbytes * 2 + ((size_t)s->nexperts << 16) + (1 << 20)) };
+	struct packed packed = { .bytes = need((size_t)tensor.src_nbytes * 2 + ((size_t)s->nexperts << 16) +
+					       (1 << 20)) };
 	struct uw_group group = { .nbytes = sizeof(json) - 1 };
 	struct uw_container_id id;
 	struct uw_writer *w;
@@ -209,7 +210,8 @@ static void expect_cut(const struct opened *o, const struct uw_tensor_slice *cut
 		fail_msg("%s", err.what);
 	for (uint64_t e = cut->expert_begin; e < cut->expert_end; e++) {
 		for (uint64_t r = cut->row_begin; r < cut->row_end; r++, at += width) {
-			if (memcmp(o->got + at, o->weights + (e * s->nrows + r) * s->ncols + cut->col_begin, width) != 0)
+			if (memcmp(o->got + at, o->weights + (e * s->nrows + r) * s->ncols + cut->col_begin, width) !=
+			    0)
 				fail_msg("order %u coding %u: expert %u row %u columns %u .. %u", s->order, s->coding,
 					 (unsigned)e, (unsigned)r, (unsigned)cut->col_begin, (unsigned)cut->col_end);
 		}
@@ -338,7 +340,8 @@ static void cuts_into_parts(void **state)
 
 	for (size_t i = 0; i < COUNT(parts); i++) {
 		for (uint64_t k = 0; k < parts[i]; k++) {
-			struct uw_tensor_slice rows = { .row_begin = 688 * k / parts[i], .row_end = 688 * (k + 1) / parts[i] };
+			struct uw_tensor_slice rows = { .row_begin = 688 * k / parts[i],
+							.row_end = 688 * (k + 1) / parts[i] };
 			uint16_t *to = whole + rows.row_begin * 200;
 
 			assert_int_equal(uw_tensor_read(o.model, o.tensor, &rows, to,
@@ -347,11 +350,13 @@ static void cuts_into_parts(void **state)
 		assert_memory_equal(whole, o.weights, 688 * 200 * 2);
 		memset(whole, 0, 688 * 200 * 2);
 		for (uint64_t k = 0; k < parts[i]; k++) {
-			struct uw_tensor_slice cols = { .col_begin = 200 * k / parts[i], .col_end = 200 * (k + 1) / parts[i] };
+			struct uw_tensor_slice cols = { .col_begin = 200 * k / parts[i],
+							.col_end = 200 * (k + 1) / parts[i] };
 			uint16_t *to = whole + cols.col_begin;
 
 			assert_int_equal(uw_tensor_read_rows(o.model, o.tensor, &cols, to,
-							     (688 * 200 - (size_t)cols.col_begin) * 2, 400, NULL), UW_OK);
+							     (688 * 200 - (size_t)cols.col_begin) * 2, 400, NULL),
+					 UW_OK);
 		}
 		assert_memory_equal(whole, o.weights, 688 * 200 * 2);
 		memset(whole, 0, 688 * 200 * 2);
