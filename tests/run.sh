@@ -96,6 +96,14 @@ if build gcc -Dbuildtype=debugoptimized; then # with all CUDA code if nvcc is th
 	done
 	run gcc amx --suite memory
 fi
+if command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ]; then
+	echo "== gpu.sh"
+	tests/bench/gpu.sh -a sm_90a -o build-test-gpu >build-test-gpu.log 2>&1
+	status=$?
+	[ $status = 0 ] || [ $status = 77 ] || cat build-test-gpu.log
+	[ $status = 0 ] || [ $status = 77 ]
+	verdict "gpu.sh: builds, and comes to the first call of a device" $?
+fi
 if CC=clang CXX=clang++ build clang -Dbuildtype=release -Dcuda=disabled; then
 	run clang amx --no-suite memory
 fi

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # For a machine with an NVIDIA GPU: builds the kernels and their drivers, checks results on the device against those
 # of the host, and measures. Needs nvcc (with its host compiler), make and a POSIX shell; nothing of the project's other
-# dependencies. The last things printed are tables; OUT receives decode.csv, gemm.csv and the logs.
+# dependencies. Tables are printed last; OUT receives micro.csv, decode.csv, gemm.csv, stack.csv and the logs.
 #
 #   tests/bench/gpu.sh [-o OUT] [-a ARCH] [-b]
 #       -o: default ./gpu-bench; -a: sm_80, sm_89, sm_90a (default: all three); -b: build only
@@ -54,7 +54,7 @@ CUFLAGS = -std=c++17 -O3 \$(INCLUDE) -I\$(TOP)/tests/bench/gpu
 VPATH = \$(TOP)/libcodec:\$(TOP)/libcodec/base:\$(TOP)/kernels/cuda:\$(TOP)/tests/bench/gpu
 OBJECTS = $objects $kernels
 
-all: bench_decode bench_gemm
+all: bench_micro bench_decode bench_gemm bench_stack
 bench_%: \$(OBJECTS) bench_%.cu.o
 	\$(NVCC) \$^ -lpthread -ldl -o \$@
 gemm_wgmma_%.cu.o: gemm_wgmma_%.cu
@@ -85,8 +85,9 @@ run() {
 	[ $status = 0 ] || worst=$status
 }
 worst=0
-run decode
+run micro
 [ $worst = 77 ] && exit 77
+run decode
 if command -v compute-sanitizer >/dev/null; then
 	for check in memcheck racecheck synccheck; do
 		echo "== compute-sanitizer $check"
@@ -95,4 +96,8 @@ if command -v compute-sanitizer >/dev/null; then
 	done
 fi
 run gemm
+run stack
+for table in micro decode gemm stack; do # once more, together: the last paragraph of each
+	awk -v RS= '{ last = $0 } END { print "\n" last }' "$out/$table.log"
+done
 exit $worst

@@ -60,7 +60,8 @@ struct cublas {
 	}
 };
 
-/* y[n][m] = sum W[m][k] x[n][k], all row-major, BF16 in and out: to cuBLAS, which counts columns, y = W' x. */
+/* y[n][m] = sum W[m][k] x[n][k], all row-major, BF16 in and out: to cuBLAS, which counts columns, y = W' x. W and y stand
+ * without gaps, rows of x are x_ld apart. */
 struct cublas_product {
 	struct cublas *cublas;
 	const void *x;
@@ -75,7 +76,8 @@ struct cublas_product {
 		need(status == CUBLAS_STATUS_SUCCESS, "cuBLASLt");
 	}
 
-	cublas_product(struct cublas *lib, uint64_t nrows, uint64_t ncols, uint64_t n, const void *x_dev, void *y_dev)
+	cublas_product(struct cublas *lib, uint64_t nrows, uint64_t ncols, uint64_t n, const void *x_dev,
+		       uint64_t x_ld, void *y_dev)
 	    : cublas(lib), x(x_dev), y(y_dev), nfound(0)
 	{
 		cublasOperation_t transposed = CUBLAS_OP_T;
@@ -85,7 +87,7 @@ struct cublas_product {
 		good(lib->desc_create(&desc, CUBLAS_COMPUTE_32F, CUDA_R_32F));
 		good(lib->desc_set(desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed)));
 		good(lib->layout_create(&w_layout, CUDA_R_16BF, ncols, nrows, (int64_t)ncols));
-		good(lib->layout_create(&x_layout, CUDA_R_16BF, ncols, n, (int64_t)ncols));
+		good(lib->layout_create(&x_layout, CUDA_R_16BF, ncols, n, (int64_t)x_ld));
 		good(lib->layout_create(&y_layout, CUDA_R_16BF, nrows, n, (int64_t)nrows));
 		good(lib->preference_create(&preference));
 		good(lib->preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &nbytes, sizeof(nbytes)));
@@ -117,7 +119,7 @@ struct cublas {
 };
 
 struct cublas_product {
-	cublas_product(struct cublas *, uint64_t, uint64_t, uint64_t, const void *, void *)
+	cublas_product(struct cublas *, uint64_t, uint64_t, uint64_t, const void *, uint64_t, void *)
 	{
 	}
 
