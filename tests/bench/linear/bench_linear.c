@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../stopwatch.h"
+#include "unweight/stopwatch.h"
 #include "bench_linear.h"
 
 #define MAX_ROUNDS 200u
