@@ -254,11 +254,29 @@ static struct uw_timing timing_of(const struct sample *base, const struct sample
 	return timing;
 }
 
+/* A permutation of 0 .. n, another one each round: nobody always runs behind the same neighbour. */
+static void shuffle(uint64_t seed, size_t *order, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		order[i] = i;
+	for (size_t i = n - 1; i > 0; i--) {
+		size_t k, was = order[i];
+
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		k = (size_t)((seed >> 33) % (i + 1));
+		order[i] = order[k];
+		order[k] = was;
+	}
+}
+
 static enum uw_status one_round(struct uw_rounds *rounds, const struct uw_runner *runners, size_t n, unsigned round,
 				struct sample (*samples)[UW_MAX_ROUNDS], struct uw_error *err)
 {
+	size_t order[UW_MAX_RUNNERS];
+
+	shuffle(round, order, n);
 	for (size_t k = 0; k < n; k++) {
-		size_t i = (k + round) % n;
+		size_t i = order[k];
 		enum uw_status status;
 
 		if (rounds->cancelled != NULL && rounds->cancelled(rounds->ctx))
@@ -307,10 +325,10 @@ uint64_t uw_cache_nbytes(void)
 	return n > 0 ? (uint64_t)n : UINT64_C(64) << 20;
 }
 
-/* A coded weight has at least 10.5 bits: 4/3 bytes. */
+/* A coded weight has about 4/3 bytes; those of the others are read before a copy comes round again. */
 uint64_t uw_ncopies(uint64_t nweights, uint64_t nbytes)
 {
 	uint64_t each = nweights + nweights / 3;
 
-	return each != 0 && nbytes > each ? nbytes / each + 1 : 1;
+	return nbytes == 0 || each == 0 ? 1 : (nbytes - 1) / each + 2;
 }

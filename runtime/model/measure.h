@@ -80,7 +80,7 @@ UW_MUST_CHECK enum uw_status uw_measure(struct uw_rounds *rounds, const struct u
 /* Bytes to cycle through: the last-level cache, as far as the system knows it, or else 64 MiB. */
 uint64_t uw_cache_nbytes(void);
 
-/* Copies of `nweights` weights that are more than `nbytes`, however they are stored. At least 1. */
+/* Copies of `nweights` weights of which all but one are at least `nbytes`, coded; 1 if that is 0. */
 uint64_t uw_ncopies(uint64_t nweights, uint64_t nbytes);
 
 #endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "onednn.h"
+
+#include <stdlib.h>
+
+#ifdef HAVE_ONEDNN
+
+#include <oneapi/dnnl/dnnl.h>
+
+#define PAGE 4096u
+
+struct uw_onednn {
+	struct uw_onednn_spec spec;
+	dnnl_engine_t engine;
+	dnnl_primitive_desc_t desc;
+	dnnl_primitive_t matmul;
+	dnnl_stream_t stream[UW_ONEDNN_MAX_STREAMS];
+	dnnl_memory_t x, y[UW_ONEDNN_MAX_STREAMS], *weights; /* of each matrix */
+	uint8_t *packed;
+};
+
+bool uw_onednn_is_there(void)
+{
+	return true;
+}
+
+static bool is_ok(dnnl_status_t status)
+{
+	return status == dnnl_success;
+}
+
+bool uw_onednn_run(const struct uw_onednn *o, size_t i, unsigned stream)
+{
+	const dnnl_exec_arg_t args[] = {
+		{ DNNL_ARG_SRC, o->x },
+		{ DNNL_ARG_WEIGHTS, o->weights[i] },
+		{ DNNL_ARG_DST, o->y[stream] },
+	};
+
+	return is_ok(dnnl_primitive_execute(o->matmul, o->stream[stream], 3, args)) &&
+	       is_ok(dnnl_stream_wait(o->stream[stream]));
+}
+
+void uw_onednn_free(struct uw_onednn **onednn)
+{
+	struct uw_onednn *o = *onednn;
+
+	*onednn = NULL;
+	if (o == NULL)
+		return;
+	for (size_t i = 0; o->weights != NULL && i < o->spec.nweights; i++)
+		dnnl_memory_destroy(o->weights[i]);
+	for (unsigned t = 0; t < o->spec.nstreams; t++) {
+		dnnl_memory_destroy(o->y[t]);
+		dnnl_stream_destroy(o->stream[t]);
+	}
+	dnnl_memory_destroy(o->x);
+	dnnl_primitive_destroy(o->matmul);
+	dnnl_primitive_desc_destroy(o->desc);
+	dnnl_engine_destroy(o->engine);
+	free(o->weights);
+	free(o->packed);
+	free(o);
+}
+
+/* Weights as W^T, [ncols][nrows]: row-major W is its transposed layout. */
+static bool make_matmul(struct uw_onednn *o, dnnl_memory_desc_t *plain)
+{
+	const struct uw_onednn_spec *s = &o->spec;
+	const dnnl_dims_t x_dims = { (int64_t)s->batch, (int64_t)s->ncols };
+	const dnnl_dims_t y_dims = { (int64_t)s->batch, (int64_t)s->nrows };
+	const dnnl_dims_t w_dims = { (int64_t)s->ncols, (int64_t)s->nrows };
+	dnnl_memory_desc_t x, y, wanted;
+	dnnl_matmul_desc_t matmul;
+	bool good = is_ok(dnnl_engine_create(&o->engine, dnnl_cpu, 0)) &&
+		    is_ok(dnnl_memory_desc_init_by_tag(&x, 2, x_dims, dnnl_bf16, dnnl_ab)) &&
+		    is_ok(dnnl_memory_desc_init_by_tag(&y, 2, y_dims, dnnl_f32, dnnl_ab)) &&
+		    is_ok(dnnl_memory_desc_init_by_tag(plain, 2, w_dims, dnnl_bf16, dnnl_ba)) &&
+		    is_ok(dnnl_memory_desc_init_by_tag(&wanted, 2, w_dims, dnnl_bf16,
+						       s->packed ? dnnl_format_tag_any : dnnl_ba)) &&
+		    is_ok(dnnl_matmul_desc_init(&matmul, &x, &wanted, NULL, &y)) &&
+		    is_ok(dnnl_primitive_desc_create(&o->desc, &matmul, NULL, o->engine, NULL)) &&
+		    is_ok(dnnl_primitive_create(&o->matmul, o->desc)) &&
+		    is_ok(dnnl_memory_create(&o->x, &x, o->engine, (void *)(uintptr_t)s->x));
+
+	for (unsigned t = 0; good && t < s->nstreams; t++)
+		good = is_ok(dnnl_stream_create(&o->stream[t], o->engine, dnnl_stream_default_flags)) &&
+		       is_ok(dnnl_memory_create(&o->y[t], &y, o->engine, s->y[t]));
+	return good;
+}
+
+static bool pack_one(struct uw_onednn *o, dnnl_primitive_t reorder, const dnnl_memory_desc_t *plain,
+		     const dnnl_memory_desc_t *packed, size_t nbytes, size_t i)
+{
+	dnnl_exec_arg_t args[2] = { { DNNL_ARG_FROM, NULL }, { DNNL_ARG_TO, NULL } };
+	bool good = is_ok(dnnl_memory_create(&args[0].memory, plain, o->engine,
+					     (void *)(uintptr_t)o->spec.weights[i])) &&
+		    is_ok(dnnl_memory_create(&o->weights[i], packed, o->engine, o->packed + i * nbytes));
+
+	args[1].memory = o->weights[i];
+	good = good && is_ok(dnnl_primitive_execute(reorder, o->stream[0], 2, args)) &&
+	       is_ok(dnnl_stream_wait(o->stream[0]));
+	dnnl_memory_destroy(args[0].memory);
+	return good;
+}
+
+static bool pack_weights(struct uw_onednn *o, const dnnl_memory_desc_t *plain)
+{
+	const dnnl_memory_desc_t *packed = dnnl_primitive_desc_query_md(o->desc, dnnl_query_weights_md, 0);
+	size_t nbytes = (dnnl_memory_desc_get_size(packed) + PAGE - 1) / PAGE * PAGE;
+	dnnl_primitive_desc_t desc = NULL;
+	dnnl_primitive_t reorder = NULL;
+	void *memory = NULL;
+	bool good = posix_memalign(&memory, PAGE, nbytes * o->spec.nweights) == 0;
+
+	o->packed = good ? memory : NULL;
+	good = good && is_ok(dnnl_reorder_primitive_desc_create(&desc, plain, o->engine, packed, o->engine, NULL)) &&
+	       is_ok(dnnl_primitive_create(&reorder, desc));
+	for (size_t i = 0; good && i < o->spec.nweights; i++)
+		good = pack_one(o, reorder, plain, packed, nbytes, i);
+	dnnl_primitive_destroy(reorder);
+	dnnl_primitive_desc_destroy(desc);
+	return good;
+}
+
+static bool take_weights(struct uw_onednn *o, const dnnl_memory_desc_t *plain)
+{
+	bool good = true;
+
+	for (size_t i = 0; good && i < o->spec.nweights; i++)
+		good = is_ok(dnnl_memory_create(&o->weights[i], plain, o->engine,
+						(void *)(uintptr_t)o->spec.weights[i]));
+	return good;
+}
+
+bool uw_onednn_create(const struct uw_onednn_spec *spec, struct uw_onednn **onednn)
+{
+	struct uw_onednn *o = calloc(1, sizeof(*o));
+	dnnl_memory_desc_t plain;
+	bool good;
+
+	*onednn = NULL;
+	if (o == NULL)
+		return false;
+	o->spec = *spec;
+	o->weights = calloc(spec->nweights, sizeof(dnnl_memory_t));
+	good = o->weights != NULL && make_matmul(o, &plain) &&
+	       (spec->packed ? pack_weights(o, &plain) : take_weights(o, &plain));
+	if (!good)
+		uw_onednn_free(&o);
+	*onednn = o;
+	return good;
+}
+
+#else
+
+bool uw_onednn_is_there(void)
+{
+	return false;
+}
+
+bool uw_onednn_create(const struct uw_onednn_spec *spec, struct uw_onednn **onednn)
+{
+	*onednn = NULL;
+	return false;
+}
+
+bool uw_onednn_run(const struct uw_onednn *onednn, size_t i, unsigned stream)
+{
+	return false;
+}
+
+void uw_onednn_free(struct uw_onednn **onednn)
+{
+	*onednn = NULL;
+}
+
+#endif
