@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bench.h"
 #include "onednn.h"
@@ -12,27 +11,29 @@
 enum { OPT_SHAPE, OPT_BATCH, OPT_THREADS, OPT_JSON, OPT_SVG, OPT_BUDGET, OPT_CYCLE };
 
 static const struct uw_option options[] = {
-	{ 0, "shape", "NxK", "random weights of N rows and K columns instead of a bundle, in both profiles", OPT_SHAPE },
-	{ 'b', "batch", "LIST", "batches; default: 1,2,4,8,16,32,64,128,256", OPT_BATCH },
+	{ 0, "shape", "NxK", "random weights of N rows and K columns instead of a bundle, in both profiles",
+	  OPT_SHAPE },
+	{ 'b', "batch", "LIST", "batches; default 1,2,4,8,16,32,64,128,256", OPT_BATCH },
 	{ 'T', "threads", "N", "threads that multiply; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "json", "FILE", "write the report as JSON; - is standard output", OPT_JSON },
 	{ 0, "svg", "FILE", "write a plot of speed over batch; - is standard output", OPT_SVG },
-	{ 0, "budget", "SECONDS", "how long to measure, about; default: 60", OPT_BUDGET },
-	{ 0, "cycle", "MIB", "MiB of weights to cycle through; default: more than the last-level cache", OPT_CYCLE },
+	{ 0, "budget", "SECONDS", "time to measure for, about; default 60", OPT_BUDGET },
+	{ 0, "cycle", "MIB", "MiB of weights to cycle through; default more than the last-level cache", OPT_CYCLE },
 	{ 0 },
 };
 
 static const struct uw_cli cli = {
 	.name = "unweight-bench",
 	.synopsis = "BUNDLE|--shape NxK [options]",
-	.summary = "Multiplies by each shape of matrix in BUNDLE in all ways there are, in turns: from compressed weights, from\n"
-		   "BF16 weights in memory (raw), and with oneDNN if this was built with it.",
-	.epilog = "The table has milliseconds of a product, GB of weights read a second, and how many times faster than raw and\n"
-		  "than the faster one of oneDNN with weights as they lie and packed beforehand. These are medians over rounds\n"
-		  "that no other work disturbed; ? marks those where all rounds were. Weights are copied in memory until\n"
-		  "there are more of them than the caches hold: several times --cycle is needed.\n\n"
-		  "Exit codes: 0 done, 2 usage, 3 input not acceptable, 5 corrupt bundle, 6 I/O error, 7 out of memory,\n"
-		  "8 nothing to multiply by.",
+	.summary = "Multiplies by each shape of matrix in BUNDLE in all ways there are, in turns: from compressed\n"
+		   "weights, from BF16 weights in memory (raw), and with oneDNN if that is installed.",
+	.epilog = "The table has milliseconds of a product, GB of weights read a second, and how many times faster\n"
+		  "than raw and than the faster one of oneDNN with weights as they lie and packed beforehand. These\n"
+		  "are medians over rounds that no other work disturbed; ? marks those where all rounds were.\n"
+		  "Weights are copied in memory until there are more of them than the caches hold: several times\n"
+		  "--cycle is needed.\n\n"
+		  "Exit codes: 0 done, 2 usage, 3 no coded matrix, 5 corrupt bundle, 6 I/O error, 7 out of space or\n"
+		  "memory, 8 unsupported version, 70 bug.",
 	.options = options,
 	.min_args = 0,
 	.max_args = 1,
@@ -53,7 +54,7 @@ static bool set_shape(struct opts *o, const char *arg)
 	for (unsigned i = 0; i < 2; i++) {
 		for (*side[i] = 0; *p >= '0' && *p <= '9' && *side[i] <= MAX_SIDE; p++)
 			*side[i] = *side[i] * 10 + (uint64_t)(*p - '0');
-		if (*side[i] == 0 || *side[i] > MAX_SIDE || *p != "x"[i])
+		if (*side[i] == 0 || *side[i] > MAX_SIDE || *p != (i == 0 ? 'x' : '\0'))
 			break;
 		p += i == 0;
 		if (i == 1 && o->nrows * o->ncols <= MAX_WEIGHTS)
@@ -230,18 +231,14 @@ static int run(struct opts *o)
 	return code;
 }
 
-/* OpenMP, which oneDNN is built on, reads its environment when it is loaded. Its threads must not spin while others
- * are measured. */
-static void prepare_openmp(unsigned nthreads, char **argv)
+/* OpenMP, which oneDNN is built on, reads it when that is loaded. Its threads must not spin while others are measured. */
+static void prepare_openmp(unsigned nthreads)
 {
-	const char *set = getenv("OMP_NUM_THREADS");
 	char wanted[16];
 
 	snprintf(wanted, sizeof(wanted), "%u", nthreads);
-	if (!uw_onednn_is_there() || argv == NULL || (set != NULL && strcmp(set, wanted) == 0))
-		return;
-	if (setenv("OMP_NUM_THREADS", wanted, 1) == 0 && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
-		(void)execv("/proc/self/exe", argv); /* goes on as it is if that cannot be */
+	(void)setenv("OMP_NUM_THREADS", wanted, 1);
+	(void)setenv("OMP_WAIT_POLICY", "passive", 1);
 }
 
 /* -1: go on. */
@@ -265,21 +262,14 @@ int main(int argc, char **argv)
 			    .batches = { 1, 2, 4, 8, 16, 32, 64, 128, 256 } },
 		.budget_s = 60,
 	};
-	char **again = calloc((size_t)argc + 1, sizeof(*again)); /* parsing permutes argv */
-	struct uw_cli_result r;
+	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
 
-	if (again != NULL)
-		memcpy(again, argv, (size_t)argc * sizeof(*again));
-	r = uw_cli_parse(&cli, argc, argv, set_option, &o);
 	if (r.exit_code < 0)
 		r.exit_code = check_usage(&o, r.nargs);
-	if (r.exit_code >= 0) {
-		free(again);
+	if (r.exit_code >= 0)
 		return r.exit_code;
-	}
 	if (r.nargs == 1)
 		o.report.what = r.args[0];
-	prepare_openmp(o.report.nthreads, again);
-	free(again);
+	prepare_openmp(o.report.nthreads);
 	return uw_tool_exit(run(&o));
 }

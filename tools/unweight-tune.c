@@ -3,18 +3,19 @@
 #include <string.h>
 
 #include "autotune.h"
+#include "message.h"
 #include "tool.h"
 
 enum { OPT_OUTPUT, OPT_DEVICE, OPT_THREADS, OPT_BUCKETS, OPT_BUDGET, OPT_CYCLE, OPT_RAW };
 
 static const struct uw_option options[] = {
-	{ 'o', "output", "FILE", "write the tuning; - is standard output, and the tables go to standard error",
-	  OPT_OUTPUT },
+	{ 'o', "output", "FILE", "where to write the tuning; - (the default) = standard output", OPT_OUTPUT },
 	{ 0, "device", "NAME", "what is to multiply: cpu", OPT_DEVICE, "cpu" },
 	{ 'T', "threads", "N", "threads that multiply; 0 (the default) = all available CPUs", OPT_THREADS },
-	{ 0, "buckets", "LIST", "batches to tune for, powers of two; default: 1,2,4,8,16,32,64,128,256", OPT_BUCKETS },
-	{ 0, "budget", "SECONDS", "how long to measure, about; default: 60", OPT_BUDGET },
-	{ 0, "cycle", "MIB", "MiB of weights to cycle through; default: more than the last-level cache", OPT_CYCLE },
+	{ 0, "buckets", "LIST",
+	  "batch sizes to tune for, powers of two; default 1,2,4,8,16,32,64,128,256,512", OPT_BUCKETS },
+	{ 0, "budget", "SECONDS", "time to measure for, about; default 60", OPT_BUDGET },
+	{ 0, "cycle", "MIB", "MiB of weights to cycle through; default more than the last-level cache", OPT_CYCLE },
 	{ 0, "allow-raw", NULL, "BF16 weights in memory may win, which cost 2 bytes a weight", OPT_RAW },
 	{ 0 },
 };
@@ -22,14 +23,15 @@ static const struct uw_option options[] = {
 static const struct uw_cli cli = {
 	.name = "unweight-tune",
 	.synopsis = "BUNDLE [options]",
-	.summary = "Measures on this machine which way from compressed weights to a product is fastest, for each shape of\n"
-		   "matrix in BUNDLE and each batch, and writes it down for programs that multiply (uw_tuning_parse).",
-	.epilog = "A line of the tuning serves batches up to its own. The tables show milliseconds, ~ where a model of the\n"
-		  "machine said that measuring is not worth while, ? where other work disturbed every round; then how much\n"
-		  "faster the choice is. Matrices are copied in memory until there are more of them than the caches hold:\n"
-		  "several times --cycle is needed.\n\n"
-		  "Exit codes: 0 done, 2 usage, 3 input not acceptable, 5 corrupt bundle, 6 I/O error, 7 out of memory,\n"
-		  "8 nothing to tune.",
+	.summary = "Measures on this machine which way from compressed weights to a product is fastest, for each\n"
+		   "shape of matrix in BUNDLE and each batch, and writes that as a tuning file for libunweight.",
+	.epilog = "A line of the tuning serves batches up to its own. Tables of what won, and by how much, go to\n"
+		  "standard error: milliseconds, ~ where a model of the machine said that measuring is not worth\n"
+		  "while, ? where other work disturbed every round; then how many times faster the choice is.\n"
+		  "Matrices are copied in memory until there are more of them than the caches hold: several times\n"
+		  "--cycle is needed. No result depends on a tuning, only its time.\n\n"
+		  "Exit codes: 0 done, 2 usage, 3 no coded matrix, 5 corrupt bundle, 6 I/O error, 7 out of space or\n"
+		  "memory, 8 unsupported version, 70 bug.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
@@ -121,8 +123,8 @@ static double next_best(const struct uw_autotune_cell *cell)
 
 static void print_shape(FILE *f, const struct uw_autotune_shape *shape, const struct opts *o)
 {
-	fprintf(f, "\n%s, %llu x %llu: %zu in the bundle, %zu cycled through; milliseconds\n", coding_name(shape->coding),
-		(unsigned long long)shape->nrows, (unsigned long long)shape->ncols, shape->nmatrices, shape->ncopies);
+	fprintf(f, "\n%s, %llu x %llu: %zu in the bundle, %zu cycled through; milliseconds\n",
+		coding_name(shape->coding), (unsigned long long)shape->nrows, (unsigned long long)shape->ncols, shape->nmatrices, shape->ncopies);
 	heading(f, shape->cells[0].fits, "chosen     x raw  x next");
 	for (size_t b = 0; b < o->nbatches; b++) {
 		const struct uw_autotune_cell *cell = &shape->cells[b];
@@ -149,7 +151,8 @@ static void print_layer(FILE *f, const struct uw_autotune_report *report, const 
 
 	for (unsigned p = 0; p < UW_NPIPELINES; p++)
 		fits[p] = report->layers[0].single[p].seconds > 0;
-	fprintf(f, "\none layer, %zu matrices: milliseconds with one pipeline throughout, and as tuned\n", report->nsteps);
+	fprintf(f, "\none layer, %zu matrices: milliseconds with one pipeline throughout, and as tuned\n",
+		report->nsteps);
 	heading(f, fits, "     tuned   x raw  x best single");
 	for (size_t b = 0; b < o->nbatches; b++) {
 		const struct uw_autotune_layer *layer = &report->layers[b];
@@ -231,11 +234,11 @@ static int write_results(const struct opts *o, const struct uw_tuning *tuning, c
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct tables tables = { report, o };
-	bool to_stdout = o->output != NULL && strcmp(o->output, "-") == 0;
 
-	if (o->output != NULL && uw_write_text(o->output, print_tuning, tuning, &err) != UW_OK)
+	if (uw_message_verbosity() >= 0)
+		(void)print_tables(&tables, stderr);
+	if (uw_write_text(o->output, print_tuning, tuning, &err) != UW_OK)
 		return uw_tool_failure(o->output, &err);
-	(void)print_tables(&tables, to_stdout ? stderr : stdout); /* uw_tool_exit sees to errors of stdout */
 	return UW_EXIT_OK;
 }
 
@@ -280,7 +283,12 @@ static int run(struct opts *o, const char *path)
 
 int main(int argc, char **argv)
 {
-	struct opts o = { .batches = { 1, 2, 4, 8, 16, 32, 64, 128, 256 }, .nbatches = 9, .budget_s = 60 };
+	struct opts o = {
+		.output = "-",
+		.batches = { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512 },
+		.nbatches = 10,
+		.budget_s = 60,
+	};
 	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
 
 	if (r.exit_code >= 0)

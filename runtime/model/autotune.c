@@ -92,18 +92,7 @@ static enum uw_status measure(struct tuner *t, double seconds, struct uw_stack *
 
 static bool fits(enum uw_coding coding, unsigned p)
 {
-	if (p == UW_PIPELINE_AUTO || (p == UW_PIPELINE_TRANSCODE && coding != UW_CODING_H))
-		return false;
-	return p != UW_PIPELINE_PALETTE || coding == UW_CODING_P4;
-}
-
-static uint32_t mask_of(enum uw_coding coding)
-{
-	uint32_t mask = 0;
-
-	for (unsigned p = 0; p < UW_NPIPELINES; p++)
-		mask |= (uint32_t)fits(coding, p) << p;
-	return mask;
+	return uw_pipelines_for(coding) >> p & 1;
 }
 
 /* Times the pipelines of a mask on one shape; RAW, which is one of them, first. */
@@ -143,7 +132,7 @@ static enum uw_status probe(struct tuner *t, double seconds, struct uw_stack *st
 	status = measure_some(t, seconds / 2, stack, p->last_batch, 1u << UW_PIPELINE_RAW, timings, err);
 	p->raw_last = timings[UW_PIPELINE_RAW].seconds;
 	if (status == UW_OK)
-		status = measure_some(t, seconds / 2, stack, p->first_batch, mask_of(shape->coding), timings, err);
+		status = measure_some(t, seconds / 2, stack, p->first_batch, uw_pipelines_for(shape->coding), timings, err);
 	for (unsigned i = UW_PIPELINE_RAW; i < UW_NPIPELINES; i++) {
 		const uint8_t name = (uint8_t)i;
 
@@ -214,7 +203,7 @@ static enum uw_status tune_shape(struct tuner *t, size_t index, struct uw_error 
 		.weights = weights,
 		.nsteps = 1,
 		.ncopies = n,
-		.pipelines = mask_of(from->coding),
+		.pipelines = uw_pipelines_for(from->coding),
 		.max_batch = max_batch(t->options),
 		.pool = t->pool,
 	};
@@ -328,7 +317,7 @@ static enum uw_status compare_singles(struct tuner *t, struct descent *d, struct
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "layer");
 	spread(t, d->chosen, d->steps[0]);
 	for (size_t i = 0; i < t->survey.nshapes; i++)
-		mask |= d->in_layer[i] ? mask_of(t->survey.shapes[i].coding) : 0;
+		mask |= d->in_layer[i] ? uw_pipelines_for(t->survey.shapes[i].coding) : 0;
 	for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
 		if (!(mask & 1u << p))
 			continue;
@@ -418,7 +407,7 @@ static enum uw_status tune_layer(struct tuner *t, struct uw_error *err)
 		const struct uw_survey_shape *shape = &s->shapes[s->steps[k].shape];
 
 		nweights += shape->nrows * shape->ncols;
-		spec.pipelines |= mask_of(shape->coding);
+		spec.pipelines |= uw_pipelines_for(shape->coding);
 	}
 	spec.ncopies = (size_t)uw_ncopies(nweights, t->options->cycle_nbytes);
 	tell(t, true, 0, 0);

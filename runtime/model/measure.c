@@ -141,6 +141,16 @@ void uw_stack_free(struct uw_stack **stack)
 	free(s);
 }
 
+uint32_t uw_pipelines_for(enum uw_coding coding)
+{
+	const struct uw_matrix_group like = { .coding = coding };
+	uint32_t mask = 0;
+
+	for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++)
+		mask |= (uint32_t)uw_pipelines[p].fits(&like) << p;
+	return mask;
+}
+
 /* ---- running ---- */
 
 static void choose(struct uw_stack *s, size_t copy, uint64_t batch, const uint8_t *pipelines)

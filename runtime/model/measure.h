@@ -7,6 +7,7 @@
 #ifndef UW_MEASURE_H
 #define UW_MEASURE_H
 
+#include "unweight/codec.h"
 #include "unweight/linear.h"
 
 /* ---- stacks -------------------------------------------------------------------------------- */
@@ -34,6 +35,9 @@ void uw_stack_free(struct uw_stack **stack); /* NULL inside is fine */
 
 /* Bytes of weights that a turn reads if pipelines[step] serve each step. */
 uint64_t uw_stack_read_nbytes(struct uw_stack *stack, uint64_t batch, const uint8_t *pipelines);
+
+/* The pipelines that multiply by groups of a coding, RAW among them: a mask of 1 << enum uw_pipeline. */
+uint32_t uw_pipelines_for(enum uw_coding coding);
 
 /* ---- rounds -------------------------------------------------------------------------------- */
 

@@ -189,7 +189,7 @@ enum uw_status uw_survey_open(const struct uw_model *model, struct uw_survey *su
 			status = add_tensor(survey, model, tensor, err);
 	}
 	if (status == UW_OK && survey->nshapes == 0)
-		status = uw_fail(err, UW_ERR_UNSUPPORTED, UW_NO_OFFSET, "no compressed BF16 matrix to multiply by");
+		status = uw_fail(err, UW_ERR_NOT_FOUND, UW_NO_OFFSET, "no compressed BF16 matrix to multiply by");
 	if (status == UW_OK) {
 		qsort(survey->shapes, survey->nshapes, sizeof(*survey->shapes), compare_shapes);
 		status = find_layer(survey, err);

@@ -29,7 +29,7 @@ struct uw_survey {
 
 /*
  * Coded BF16 matrices that linears multiply: not norms and routers, nor the embedding unless it is the head as well.
- * Looks at the index only. UW_ERR_UNSUPPORTED: there are none.
+ * Looks at the index only. UW_ERR_NOT_FOUND: there are none.
  */
 UW_MUST_CHECK enum uw_status uw_survey_open(const struct uw_model *model, struct uw_survey *survey,
 					    struct uw_error *err);

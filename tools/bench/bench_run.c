@@ -45,11 +45,6 @@ static void *aligned(size_t nbytes)
 
 /* ---- ours ---- */
 
-static bool fits(enum uw_coding coding, unsigned p)
-{
-	return p != UW_PIPELINE_AUTO && p != (coding == UW_CODING_H ? UW_PIPELINE_PALETTE : UW_PIPELINE_TRANSCODE);
-}
-
 static struct uw_bench_variant *add_variant(struct bench *b, const char *pipeline, const char *coding, double nbytes)
 {
 	struct uw_bench_variant *v = &b->result->variants[b->result->nvariants++];
@@ -69,11 +64,12 @@ static enum uw_status add_set(struct bench *b, unsigned i, uint64_t max_batch, s
 		.ncopies = b->input->n,
 		.max_batch = max_batch,
 		.pool = b->how->pool,
+		.pipelines = uw_pipelines_for(set->coding),
 	};
 	enum uw_status status;
 
-	for (unsigned p = i == 0 ? UW_PIPELINE_RAW : UW_PIPELINE_RAW + 1; p < UW_NPIPELINES; p++)
-		spec.pipelines |= (uint32_t)fits(set->coding, p) << p;
+	if (i != 0)
+		spec.pipelines &= ~(1u << UW_PIPELINE_RAW);
 	status = uw_stack_create(&spec, &b->stacks[i], err);
 	for (unsigned p = UW_PIPELINE_RAW; status == UW_OK && p < UW_NPIPELINES; p++) {
 		const char *coding = set->coding == UW_CODING_H ? "h" : "p4";

@@ -80,12 +80,13 @@ static void axes(const struct panel *p)
 
 		fprintf(p->f, "<path d=\"M%d %.1fH%d\" stroke=\"%s\"/>", LEFT, y, RIGHT,
 			i * p->tick == 1 ? "#999" : "#e4e4e4");
-		fprintf(p->f, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n", LEFT - 6, y + 4, i * p->tick);
+		fprintf(p->f, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n", LEFT - 6, y + 4,
+			i * p->tick);
 	}
 	for (size_t b = 0; b < p->report->nbatches; b++) {
 		fprintf(p->f, "<path d=\"M%.1f %dV%d\" stroke=\"#e4e4e4\"/>", x_of(p, b), TOP, BOTTOM);
-		fprintf(p->f, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%llu</text>\n", x_of(p, b), BOTTOM + 16,
-			(unsigned long long)p->report->batches[b]);
+		fprintf(p->f, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%llu</text>\n", x_of(p, b),
+			BOTTOM + 16, (unsigned long long)p->report->batches[b]);
 	}
 	fprintf(p->f, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">batch</text>\n", (LEFT + RIGHT) / 2, BOTTOM + 36);
 	fprintf(p->f, "<text x=\"14\" y=\"%d\" text-anchor=\"middle\" transform=\"rotate(-90 14 %d)\">speed, BF16 in memory "

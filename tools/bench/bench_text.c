@@ -32,8 +32,8 @@ int uw_bench_text(const void *ctx, FILE *f)
 		const struct uw_bench_case *c = &r->cases[i];
 
 		fprintf(f, "\n%llu x %llu, %zu of them\n  batch  %-14s %10s  %7s %9s %7s %8s %7s\n",
-			(unsigned long long)c->nrows, (unsigned long long)c->ncols, c->ncopies, "pipeline", "ms", "GB/s",
-			"GFLOP/s", "x raw", "x onednn", "rounds");
+			(unsigned long long)c->nrows, (unsigned long long)c->ncols, c->ncopies, "pipeline", "ms",
+			"GB/s", "GFLOP/s", "x raw", "x onednn", "rounds");
 		for (size_t b = 0; b < r->nbatches; b++)
 			print_batch(f, r, c, b);
 	}

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* oneDNN's BF16 matmul as a baseline: y = W x, weights as they lie in memory or packed as it likes them. */
+/*
+ * oneDNN's BF16 matmul as a baseline: y = W x, weights as they lie in memory or packed as it likes them. The library is
+ * loaded when it is first asked for; what OpenMP, which it is built on, shall find in the environment has to be there
+ * by then.
+ */
 #ifndef UW_ONEDNN_H
 #define UW_ONEDNN_H
 
@@ -21,7 +25,7 @@ struct uw_onednn_spec {
 
 struct uw_onednn;
 
-bool uw_onednn_is_there(void); /* built with it? */
+bool uw_onednn_is_there(void); /* built with its headers, and the library can be loaded? */
 
 /* What the spec points to is borrowed. False: oneDNN refuses, there is no memory, or it is not there. */
 bool uw_onednn_create(const struct uw_onednn_spec *spec, struct uw_onednn **onednn);

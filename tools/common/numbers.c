@@ -27,8 +27,8 @@ bool uw_parse_numbers(const char *arg, const char *what, uint64_t max, uint64_t 
 		if (*p != ',')
 			break;
 	}
-	uw_msg_error("not a list of %s: '%s' (ascending numbers from 1 to %llu, commas between them, at most %zu)", what,
-		     arg, (unsigned long long)max, room);
+	uw_msg_error("not a list of %s: '%s' (ascending numbers from 1 to %llu, commas between them, at most %zu)",
+		     what, arg, (unsigned long long)max, room);
 	return false;
 }
 
