@@ -163,7 +163,9 @@ class Bench(Case):
                 self.check_plot(self.path("s"), 5, 4)
 
     def test_one_batch_and_two_threads(self):
-        r = self.run_tool("bench", "--shape", "128x128", *QUICK, "-T", "2", "-b", "4", "--svg", "-")
+        """LeakSanitizer falls over the threads that OpenMP, loaded with oneDNN, keeps until the end."""
+        r = self.run_tool("bench", "--shape", "128x128", *QUICK, "-T", "2", "-b", "4", "--svg", "-",
+                          env={"ASAN_OPTIONS": "exitcode=99:detect_leaks=0"})
         write(self.path("s"), r.stdout.encode())
         self.check_plot(self.path("s"), 1, 7)
 
