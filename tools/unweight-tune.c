@@ -135,7 +135,11 @@ static void print_shape(FILE *f, const struct uw_autotune_shape *shape, const st
 			if (cell->fits[p])
 				time_cell(f, &cell->timing[p], cell->predicted[p]);
 		}
-		fprintf(f, " | %-9s %6.3f", uw_pipeline_name(cell->chosen), cell->timing[cell->chosen].ratio);
+		fprintf(f, " | %-9s", uw_pipeline_name(cell->chosen));
+		if (time > 0)
+			fprintf(f, " %6.3f", cell->timing[cell->chosen].ratio);
+		else /* pruned here; the layer's time spoke for it */
+			fputs("      -", f);
 		if (next > 0 && time > 0)
 			fprintf(f, "  %6.3f", next / time);
 		else

@@ -132,7 +132,8 @@ static enum uw_status probe(struct tuner *t, double seconds, struct uw_stack *st
 	status = measure_some(t, seconds / 2, stack, p->last_batch, 1u << UW_PIPELINE_RAW, timings, err);
 	p->raw_last = timings[UW_PIPELINE_RAW].seconds;
 	if (status == UW_OK)
-		status = measure_some(t, seconds / 2, stack, p->first_batch, uw_pipelines_for(shape->coding), timings, err);
+		status = measure_some(t, seconds / 2, stack, p->first_batch, uw_pipelines_for(shape->coding), timings,
+				      err);
 	for (unsigned i = UW_PIPELINE_RAW; i < UW_NPIPELINES; i++) {
 		const uint8_t name = (uint8_t)i;
 
@@ -437,13 +438,15 @@ static enum uw_status make_tuning(const struct tuner *t, struct uw_tuning **tuni
 
 		for (unsigned b = 0; status == UW_OK && b < o->nbatches; b++) {
 			const struct uw_autotune_cell *cell = &shape->cells[b];
+			double measured = cell->timing[cell->chosen].seconds; /* 0: the layer's spoke for it */
 			struct uw_tuning_entry entry = {
 				.coding = (uint8_t)shape->coding,
 				.pipeline = (uint8_t)cell->chosen,
 				.batch = o->batches[b],
 				.nrows = shape->nrows,
 				.ncols = shape->ncols,
-				.nanoseconds = (uint64_t)(1e9 * cell->timing[cell->chosen].seconds),
+				.nanoseconds = (uint64_t)(1e9 * (measured > 0 ? measured
+										 : cell->predicted[cell->chosen])),
 			};
 
 			status = uw_tuning_set(*tuning, &entry, err);

@@ -250,7 +250,7 @@ static void every_cell_gets_a_choice(void **state)
 			assert_int_equal(e->batch, batches[i % 2]);
 			assert_int_equal(e->pipeline, cell->chosen);
 			assert_int_not_equal(e->pipeline, UW_PIPELINE_RAW);
-			assert_true(cell->fits[e->pipeline] && cell->timing[e->pipeline].seconds > 0);
+			assert_true(cell->fits[e->pipeline] && cell->predicted[e->pipeline] > 0);
 		}
 		uw_tuning_free(&tuning);
 		uw_autotune_report_free(&report);
