@@ -6,74 +6,60 @@
 #include "message.h"
 #include "tool.h"
 
-enum { OPT_OUTPUT, OPT_THREADS, OPT_BUCKETS, OPT_BUDGET, OPT_DEVICE };
+enum { OPT_OUTPUT, OPT_DEVICE, OPT_THREADS, OPT_BUCKETS, OPT_BUDGET, OPT_CYCLE, OPT_RAW };
 
 static const struct uw_option options[] = {
 	{ 'o', "output", "FILE", "where to write the tuning; - (the default) = standard output", OPT_OUTPUT },
+	{ 0, "device", "NAME", "what is to multiply: cpu", OPT_DEVICE, "cpu" },
 	{ 'T', "threads", "N", "threads that multiply; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "buckets", "LIST",
-	  "batch sizes to tune for, powers of two up to 4096; default 1,2,4,8,16,32,64,128,256,512", OPT_BUCKETS },
-	{ 0, "budget", "SECONDS", "time to spend, about; default 60", OPT_BUDGET },
-	{ 0, "device", "NAME", "what to tune for: cpu", OPT_DEVICE, "cpu" },
+	  "batch sizes to tune for, powers of two; default 1,2,4,8,16,32,64,128,256,512", OPT_BUCKETS },
+	{ 0, "budget", "SECONDS", "time to measure for, about; default 60", OPT_BUDGET },
+	{ 0, "cycle", "MIB", "MiB of weights to cycle through; default more than the last-level cache", OPT_CYCLE },
+	{ 0, "allow-raw", NULL, "BF16 weights in memory may win, which cost 2 bytes a weight", OPT_RAW },
 	{ 0 },
 };
 
 static const struct uw_cli cli = {
 	.name = "unweight-tune",
-	.synopsis = "BUNDLE [-o FILE] [options]",
-	.summary = "Measures which way of multiplying by the weights of BUNDLE is fastest on this machine, by matrix "
-		   "and\n"
-		   "batch size, and writes that as a tuning file for libunweight.",
-	.epilog = "A table of what won, and by how much, goes to standard error. No result depends on a tuning, only "
-		  "its time.\n\n"
-		  "Exit codes: 0 done, 2 usage, 3 no coded matrix, 5 corrupt bundle, 6 I/O error, 7 out of space or "
-		  "memory,\n"
-		  "8 unsupported version, 70 bug.",
+	.synopsis = "BUNDLE [options]",
+	.summary = "Measures on this machine which way from compressed weights to a product is fastest, for each\n"
+		   "shape of matrix in BUNDLE and each batch, and writes that as a tuning file for libunweight.",
+	.epilog = "A line of the tuning serves batches up to its own. Tables of what won, and by how much, go to\n"
+		  "standard error: milliseconds, ~ where a model of the machine said that measuring is not worth\n"
+		  "while, ? where other work disturbed every round; then how many times faster the choice is.\n"
+		  "Matrices are copied in memory until there are more of them than the caches hold: several times\n"
+		  "--cycle is needed. No result depends on a tuning, only its time.\n\n"
+		  "Exit codes: 0 done, 2 usage, 3 no coded matrix, 5 corrupt bundle, 6 I/O error, 7 out of space or\n"
+		  "memory, 8 unsupported version, 70 bug.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
 };
 
-#define MAX_BUCKETS 13u
-
 struct opts {
 	const char *output;
 	unsigned nthreads;
-	unsigned long budget;
-	uint16_t batches[MAX_BUCKETS];
+	uint16_t batches[UW_AUTOTUNE_MAX_BATCHES];
 	size_t nbatches;
+	double budget_s, cycle_mib;
+	bool allow_raw;
 };
 
-/* ---- the command line ---- */
-
-static bool parse_buckets(const char *text, struct opts *o)
+static bool set_buckets(struct opts *o, const char *arg)
 {
-	o->nbatches = 0;
-	for (;;) {
-		char *end;
-		unsigned long n = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
+	uint64_t values[UW_AUTOTUNE_MAX_BATCHES];
 
-		if (n == 0 || n > UW_LINEAR_MAX_BATCH || (n & (n - 1)) != 0 || (*end != ',' && *end != '\0') ||
-		    (o->nbatches != 0 && n <= o->batches[o->nbatches - 1]))
-			break;
-		o->batches[o->nbatches++] = (uint16_t)n;
-		if (*end == '\0')
-			return true;
-		text = end + 1;
+	if (!uw_parse_numbers(arg, "batches", UW_LINEAR_MAX_BATCH, values, UW_AUTOTUNE_MAX_BATCHES, &o->nbatches))
+		return false;
+	for (size_t i = 0; i < o->nbatches; i++) {
+		if ((values[i] & (values[i] - 1)) != 0) {
+			uw_msg_error("batch %llu is not a power of two", (unsigned long long)values[i]);
+			return false;
+		}
+		o->batches[i] = (uint16_t)values[i];
 	}
-	uw_msg_error("--buckets wants ascending powers of two up to %u", UW_LINEAR_MAX_BATCH);
-	return false;
-}
-
-static bool parse_budget(const char *text, struct opts *o)
-{
-	char *end;
-
-	o->budget = strtoul(text, &end, 10);
-	if (*text >= '0' && *text <= '9' && *end == '\0' && o->budget >= 1 && o->budget <= 1000000)
-		return true;
-	uw_msg_error("--budget wants seconds");
-	return false;
+	return true;
 }
 
 static bool set_option(void *ctx, int id, const char *arg)
@@ -82,161 +68,234 @@ static bool set_option(void *ctx, int id, const char *arg)
 
 	switch (id) {
 	case OPT_OUTPUT: o->output = arg; return true;
-	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
-	case OPT_BUCKETS: return parse_buckets(arg, o);
-	case OPT_BUDGET: return parse_budget(arg, o);
 	case OPT_DEVICE:
 		if (strcmp(arg, "cpu") == 0)
 			return true;
-		uw_msg_error("--device: only cpu can be tuned for");
+		uw_msg_error("no device '%s'; there is cpu", arg);
 		return false;
+	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
+	case OPT_BUCKETS: return set_buckets(o, arg);
+	case OPT_BUDGET: return uw_parse_amount(arg, "seconds", 1e6, &o->budget_s);
+	case OPT_CYCLE: return uw_parse_amount(arg, "MiB", 1e6, &o->cycle_mib);
+	case OPT_RAW: o->allow_raw = true; return true;
 	}
 	return false;
 }
 
-/* ---- the table ---- */
+/* ---- tables ---- */
 
-struct report {
-	struct uw_progress *progress;
-	uint64_t shown;
-	size_t n, room;
-	struct uw_tuning_entry *candidates;
-	bool out_of_memory;
+static const char *coding_name(enum uw_coding coding)
+{
+	return coding == UW_CODING_H ? "h" : "p4";
+}
+
+static void heading(FILE *f, const bool fits[UW_NPIPELINES], const char *rest)
+{
+	fprintf(f, "  %5s |", "batch");
+	for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
+		if (fits[p])
+			fprintf(f, " %11s", uw_pipeline_name((enum uw_pipeline)p));
+	}
+	fprintf(f, " | %s\n", rest);
+}
+
+static void time_cell(FILE *f, const struct uw_timing *timing, double predicted)
+{
+	if (timing->seconds > 0)
+		fprintf(f, " %10.3f%s", 1e3 * timing->seconds, timing->nrounds != 0 ? " " : "?");
+	else
+		fprintf(f, " ~%9.3f ", 1e3 * predicted);
+}
+
+/* The fastest that was not chosen, RAW left aside. */
+static double next_best(const struct uw_autotune_cell *cell)
+{
+	double best = 0;
+
+	for (unsigned p = UW_PIPELINE_RAW + 1; p < UW_NPIPELINES; p++) {
+		double t = cell->timing[p].seconds;
+
+		if (p != cell->chosen && t > 0 && (best == 0 || t < best))
+			best = t;
+	}
+	return best;
+}
+
+static void print_shape(FILE *f, const struct uw_autotune_shape *shape, const struct opts *o)
+{
+	fprintf(f, "\n%s, %llu x %llu: %zu in the bundle, %zu cycled through; milliseconds\n",
+		coding_name(shape->coding), (unsigned long long)shape->nrows, (unsigned long long)shape->ncols, shape->nmatrices, shape->ncopies);
+	heading(f, shape->cells[0].fits, "chosen     x raw  x next");
+	for (size_t b = 0; b < o->nbatches; b++) {
+		const struct uw_autotune_cell *cell = &shape->cells[b];
+		double next = next_best(cell), time = cell->timing[cell->chosen].seconds;
+
+		fprintf(f, "  %5u |", o->batches[b]);
+		for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
+			if (cell->fits[p])
+				time_cell(f, &cell->timing[p], cell->predicted[p]);
+		}
+		fprintf(f, " | %-9s", uw_pipeline_name(cell->chosen));
+		if (time > 0)
+			fprintf(f, " %6.3f", cell->timing[cell->chosen].ratio);
+		else /* pruned here; the layer's time spoke for it */
+			fputs("      -", f);
+		if (next > 0 && time > 0)
+			fprintf(f, "  %6.3f", next / time);
+		else
+			fputs("       -", f);
+		fputs(cell->chosen != cell->fastest ? "  (for the layer's sake)\n" : "\n", f);
+	}
+}
+
+/* How many times faster the tuned layer is than with one pipeline throughout. */
+static void print_layer(FILE *f, const struct uw_autotune_report *report, const struct opts *o)
+{
+	bool fits[UW_NPIPELINES];
+
+	for (unsigned p = 0; p < UW_NPIPELINES; p++)
+		fits[p] = report->layers[0].single[p].seconds > 0;
+	fprintf(f, "\none layer, %zu matrices: milliseconds with one pipeline throughout, and as tuned\n",
+		report->nsteps);
+	heading(f, fits, "     tuned   x raw  x best single");
+	for (size_t b = 0; b < o->nbatches; b++) {
+		const struct uw_autotune_layer *layer = &report->layers[b];
+		double best = 0;
+
+		fprintf(f, "  %5u |", o->batches[b]);
+		for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
+			if (!fits[p])
+				continue;
+			time_cell(f, &layer->single[p], 0);
+			if ((p != UW_PIPELINE_RAW || o->allow_raw) && layer->single[p].ratio > best)
+				best = layer->single[p].ratio;
+		}
+		fputs(" |", f);
+		time_cell(f, &layer->chosen, 0);
+		fprintf(f, " %6.3f  %6.3f\n", 1 / layer->single[UW_PIPELINE_RAW].ratio, best > 0 ? 1 / best : 0);
+	}
+}
+
+struct tables {
+	const struct uw_autotune_report *report;
+	const struct opts *opts;
 };
 
-static void keep(void *ctx, const struct uw_tuning_entry *candidate)
+static int print_tables(const void *ctx, FILE *f)
 {
-	struct report *r = ctx;
+	const struct tables *t = ctx;
 
-	if (r->n == r->room) {
-		size_t room = r->room != 0 ? 2 * r->room : 256;
-		struct uw_tuning_entry *more = realloc(r->candidates, room * sizeof(*more));
-
-		if (more == NULL) {
-			r->out_of_memory = true;
-			return;
-		}
-		r->candidates = more;
-		r->room = room;
-	}
-	r->candidates[r->n++] = *candidate;
+	fprintf(f, "%u thread%s; BF16 weights in memory: %.1f GB/s read, %.0f GFLOP/s multiplied\n", t->opts->nthreads,
+		t->opts->nthreads == 1 ? "" : "s", 1e-9 * t->report->bytes_per_s, 1e-9 * t->report->flops);
+	for (size_t i = 0; i < t->report->nshapes; i++)
+		print_shape(f, &t->report->shapes[i], t->opts);
+	print_layer(f, t->report, t->opts);
+	return ferror(f) ? -1 : 0;
 }
 
-static void advance(void *ctx, uint64_t done, uint64_t total)
-{
-	struct report *r = ctx;
+/* ---- doing it ---- */
 
-	if (r->shown == 0)
-		uw_progress_begin(r->progress, "tune", total);
-	uw_progress_add(r->progress, done - r->shown);
-	r->shown = done;
-}
-
-static bool interrupted(void *ctx)
+static bool cancelled(void *ctx)
 {
 	return uw_interrupted();
 }
 
-static void print_table(const struct report *r, const struct uw_tuning *tuning)
+static void progress(void *ctx, const struct uw_autotune_state *s)
 {
-	fprintf(stderr, "%-4s %8s %8s %6s  %-10s %12s %8s  %s\n", "", "rows", "columns", "batch", "fastest",
-		"microseconds", "GB/s", "others, times as long");
-	for (size_t i = 0; i < uw_tuning_nentries(tuning); i++) {
-		const struct uw_tuning_entry *e = uw_tuning_entry(tuning, i);
+	char text[128], what[32], doing[32];
 
-		fprintf(stderr, "%-4s %8llu %8llu %6u  %-10s %12.1f %8.1f ", e->coding == UW_CODING_H ? "h" : "p4",
-			(unsigned long long)e->nrows, (unsigned long long)e->ncols, e->batch,
-			uw_pipeline_name((enum uw_pipeline)e->pipeline), (double)e->nanoseconds / 1e3,
-			2.0 * (double)e->nrows * (double)e->ncols / (double)e->nanoseconds);
-		for (size_t k = 0; k < r->n; k++) {
-			const struct uw_tuning_entry *c = &r->candidates[k];
-
-			if (c->coding == e->coding && c->nrows == e->nrows && c->ncols == e->ncols &&
-			    c->batch == e->batch && c->pipeline != e->pipeline && c->nanoseconds != 0)
-				fprintf(stderr, " %s %.2f", uw_pipeline_name((enum uw_pipeline)c->pipeline),
-					(double)c->nanoseconds / (double)e->nanoseconds);
-		}
-		fputc('\n', stderr);
-	}
+	snprintf(what, sizeof(what), "shape %zu of %zu", s->shape + 1, s->nshapes);
+	snprintf(doing, sizeof(doing), "batch %llu", (unsigned long long)s->batch);
+	snprintf(text, sizeof(text), "%3u%%  %s, %s", 100 * s->done / (s->total + 1), s->stack ? "layer" : what,
+		 s->batch != 0 ? doing : "preparing weights");
+	uw_progress_say(ctx, text);
+	uw_msg_info("%s", text);
 }
 
-/* ---- main ---- */
-
-struct text {
-	char *bytes;
-	size_t n;
-};
-
-static int print_text(const void *ctx, FILE *f)
+static enum uw_status open_models(const char *path, struct uw_model **model, struct uw_model **copies,
+				  struct uw_error *err)
 {
-	const struct text *text = ctx;
+	struct uw_model_options how = { .cpu_level = getenv("UW_CPU_LEVEL"), .cancelled = cancelled };
+	enum uw_status status = uw_model_open(path, &how, model, err);
 
-	return fwrite(text->bytes, 1, text->n, f) == text->n ? 0 : -1;
+	how.flags = UW_MODEL_PREAD;
+	return status == UW_OK ? uw_model_open(path, &how, copies, err) : status;
 }
 
-static enum uw_status write_tuning(const struct uw_tuning *tuning, const char *path, struct uw_error *err)
+static int print_tuning(const void *ctx, FILE *f)
 {
-	struct text text;
-	enum uw_status status = uw_tuning_print(tuning, &text.bytes, &text.n, err);
+	const struct uw_tuning *tuning = ctx;
+	struct uw_error err;
+	char *text = NULL;
+	size_t n = 0;
+	bool good = uw_tuning_print(tuning, &text, &n, &err) == UW_OK && fwrite(text, 1, n, f) == n;
 
-	if (status != UW_OK)
-		return status;
-	status = uw_write_text(path, print_text, &text, err);
-	free(text.bytes);
-	return status;
+	free(text);
+	return good ? 0 : -1;
 }
 
-static int tune(struct uw_tool *tool, const struct opts *o, const struct uw_model *model, const char *path)
+static int write_results(const struct opts *o, const struct uw_tuning *tuning, const struct uw_autotune_report *report)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
-	struct report report = { .progress = &tool->progress };
-	struct uw_autotune how = {
-		.nthreads = tool->job.nthreads,
-		.batches = o->batches,
-		.nbatches = o->nbatches,
-		.budget_ns = o->budget * UINT64_C(1000000000),
-		.cancelled = interrupted,
-		.progress = advance,
-		.candidate = keep,
-		.ctx = &report,
-	};
-	struct uw_tuning *tuning;
-	enum uw_status status = uw_tuning_create(&tuning, &err);
+	struct tables tables = { report, o };
 
-	if (status == UW_OK)
-		status = uw_autotune_run(model, &how, tuning, &err);
-	uw_progress_end(&tool->progress);
-	if (status == UW_OK && report.out_of_memory)
-		status = uw_fail(&err, UW_ERR_NOMEM, UW_NO_OFFSET, "table");
+	if (uw_message_verbosity() >= 0)
+		(void)print_tables(&tables, stderr);
+	if (uw_write_text(o->output, print_tuning, tuning, &err) != UW_OK)
+		return uw_tool_failure(o->output, &err);
+	return UW_EXIT_OK;
+}
+
+static int run(struct opts *o, const char *path)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_model *model = NULL, *copies = NULL;
+	struct uw_autotune_report report = { 0 };
+	struct uw_tuning *tuning = NULL;
+	struct uw_autotune_options how = { 0 };
+	struct uw_tool tool;
+	enum uw_status status;
+	int code;
+
+	uw_tool_init(&tool, o->nthreads);
+	o->nthreads = tool.job.nthreads;
+	status = open_models(path, &model, &copies, &err);
+	uw_progress_begin(&tool.progress, "tuning", 0);
 	if (status == UW_OK) {
-		if (uw_message_verbosity() >= 0)
-			print_table(&report, tuning);
-		path = o->output;
-		status = write_tuning(tuning, path, &err);
+		how = (struct uw_autotune_options){
+			.copies = copies,
+			.batches = o->batches,
+			.nbatches = (unsigned)o->nbatches,
+			.nthreads = o->nthreads,
+			.seconds = o->budget_s,
+			.cycle_nbytes = o->cycle_mib > 0 ? (uint64_t)(o->cycle_mib * 1048576) : uw_cache_nbytes(),
+			.allow_raw = o->allow_raw,
+			.cancelled = cancelled,
+			.progress = progress,
+			.ctx = &tool.progress,
+		};
+		status = uw_autotune(model, &how, &tuning, &report, &err);
 	}
+	uw_progress_end(&tool.progress);
+	code = status == UW_OK ? write_results(o, tuning, &report) : uw_tool_failure(path, &err);
+	uw_autotune_report_free(&report);
 	uw_tuning_free(&tuning);
-	free(report.candidates);
-	return status == UW_OK ? UW_EXIT_OK : uw_tool_failure(path, &err);
+	uw_model_close(&copies);
+	uw_model_close(&model);
+	return code;
 }
 
 int main(int argc, char **argv)
 {
-	struct opts o = { .output = "-", .budget = 60 };
-	struct uw_model_options model_options = { .flags = UW_MODEL_PREAD, .cpu_level = getenv("UW_CPU_LEVEL") };
-	struct uw_error err = { .file_off = UW_NO_OFFSET };
-	struct uw_cli_result r;
-	struct uw_model *model;
-	struct uw_tool tool;
-	int code;
+	struct opts o = {
+		.output = "-",
+		.batches = { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512 },
+		.nbatches = 10,
+		.budget_s = 60,
+	};
+	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
 
-	(void)parse_buckets("1,2,4,8,16,32,64,128,256,512", &o);
-	r = uw_cli_parse(&cli, argc, argv, set_option, &o);
 	if (r.exit_code >= 0)
 		return r.exit_code;
-	uw_tool_init(&tool, o.nthreads);
-	if (uw_model_open(r.args[0], &model_options, &model, &err) != UW_OK)
-		return uw_tool_exit(uw_tool_failure(r.args[0], &err));
-	code = tune(&tool, &o, model, r.args[0]);
-	uw_model_close(&model);
-	return uw_tool_exit(code);
+	return uw_tool_exit(run(&o, r.args[0]));
 }

@@ -1,458 +1,523 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * A shape is all matrices of one coding and size. For each, pipelines are measured one after the other on copies that
- * do not fit the cache (unless the whole model does). What multiplying costs does not depend on where weights come
- * from, and what getting weights costs does not depend on the batch; so time at a batch is predicted from that at the
- * smallest batch and from RAW's, and only candidates are measured that are predicted to come near the best. Last,
- * coordinate descent on a whole layer: shape by shape, the second best is tried in the company of all others.
- */
 #include "autotune.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "matrix.h"
-#include "pipelines.h"
-#include "unweight/clock.h"
+#include "unweight/dtype.h"
 
-#define MAX_COPIES 64u
-#define MAX_COLD (UINT64_C(1) << 30) /* BF16 bytes of copies; so much is more than most caches */
-#define NEAR 1.3                     /* predicted to take longer than this times the best: not measured */
-#define BETTER 0.98                  /* of a layer's time: what a change has to come down to */
+#define PRUNE 1.5        /* times the best predicted time */
+#define NEAR 1.1         /* times the best measured time: what descent tries */
+#define BETTER 1.01      /* ratio at which descent changes its mind */
+#define SHAPES_SHARE 0.6 /* of the time; the rest is for layers */
 #define MIN_ROUNDS 3u
-#define MAX_ROUNDS 101u
+#define MAX_SWEEPS 3u
 
-struct part {
-	const struct uw_tensor *tensor;
-	uint64_t expert;
-	uint32_t shape;
-};
-
-struct shape {
-	uint8_t coding;
-	uint64_t nrows, ncols;
-	/* by bucket: measured or predicted times, 0 for none; the two best pipelines */
-	uint64_t ns[UW_NPIPELINES][UW_NBUCKETS];
-};
-
-struct tune {
-	const struct uw_model *model;
-	const struct uw_autotune *options;
-	struct uw_tuning *tuning;
+struct tuner {
+	const struct uw_autotune_options *options;
+	struct uw_survey survey;
 	struct uw_pool *pool;
-	size_t nparts, nshapes;
-	struct part *parts;
-	struct shape *shapes;
-	uint64_t model_nbytes;        /* of all parts in BF16 */
-	uint64_t candidate_ns;        /* budget of one candidate */
-	uint64_t done, total;
-	float *x, *y;
-	void *scratch;
-	size_t scratch_nbytes;
+	struct uw_rounds rounds;
+	struct uw_autotune_state state;
+	struct uw_autotune_report *report;
 };
 
-/* ---- matrices and shapes ---- */
+/* ---- the model of the machine ---- */
 
-static enum uw_status add_part(struct tune *t, const struct uw_tensor *tensor, uint64_t expert, struct uw_error *err)
+static double greater(double a, double b)
 {
-	struct uw_matrix matrix;
-	enum uw_status status = uw_matrix_open(t->model, tensor, expert, &matrix, err);
-	uint8_t coding;
-	uint32_t i = 0;
-
-	if (status != UW_OK)
-		return status;
-	coding = (uint8_t)matrix.groups[0].coding;
-	if (coding == UW_CODING_H || coding == UW_CODING_P4) {
-		while (i < t->nshapes && (t->shapes[i].coding != coding || t->shapes[i].nrows != matrix.nrows ||
-					  t->shapes[i].ncols != matrix.ncols))
-			i++;
-		if (i == t->nshapes)
-			t->shapes[t->nshapes++] = (struct shape){ coding, matrix.nrows, matrix.ncols, { { 0 } } };
-		t->parts[t->nparts++] = (struct part){ tensor, expert, i };
-		t->model_nbytes += matrix.nrows * matrix.ncols * sizeof(uint16_t);
-	}
-	uw_matrix_close(&matrix);
-	return UW_OK;
+	return a > b ? a : b;
 }
 
-static enum uw_status find_parts(struct tune *t, struct uw_error *err)
+static double flops_of(const struct uw_autotune_probe *p, uint64_t batch)
 {
-	size_t room = 0;
-
-	for (int pass = 0; pass < 2; pass++) {
-		for (size_t i = 0; i < uw_model_ntensors(t->model); i++) {
-			const struct uw_tensor *tensor = uw_model_tensor(t->model, i);
-			uint64_t n = uw_tensor_grid(tensor).nexperts;
-
-			if (tensor->dtype != UW_DTYPE_BF16 || tensor->ndims < 2 || tensor->nbytes == 0)
-				continue;
-			room += pass == 0 ? (size_t)n : 0;
-			for (uint64_t e = 0; pass == 1 && e < n; e++) {
-				enum uw_status status = add_part(t, tensor, e, err);
-
-				if (status != UW_OK)
-					return status;
-			}
-		}
-		if (pass == 0) {
-			t->parts = calloc(room + 1, sizeof(*t->parts));
-			t->shapes = calloc(room + 1, sizeof(*t->shapes));
-			if (t->parts == NULL || t->shapes == NULL)
-				return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "tuning");
-		}
-	}
-	return t->nparts != 0 ? UW_OK : uw_fail(err, UW_ERR_NOT_FOUND, UW_NO_OFFSET, "the model has no coded matrix");
+	return 2.0 * (double)p->nweights * (double)batch;
 }
 
-/* ---- timing ---- */
-
-/* Linears that are run one after the other. */
-struct set {
-	size_t n;
-	struct uw_linear *linears[MAX_COPIES];
-};
-
-static void free_set(struct set *set)
+/* Seconds of reading or multiplying, whichever is more. */
+static double floor_of(const struct uw_autotune_probe *p, enum uw_pipeline pipeline, uint64_t batch)
 {
-	for (size_t i = 0; i < set->n; i++)
-		uw_linear_free(&set->linears[i]);
-	set->n = 0;
+	double bytes_per_s = (double)p->read_nbytes[UW_PIPELINE_RAW] / p->first[UW_PIPELINE_RAW];
+	double flops = flops_of(p, p->last_batch) / p->raw_last;
+
+	return greater((double)p->read_nbytes[pipeline] / bytes_per_s, flops_of(p, batch) / flops);
 }
 
-static enum uw_status run_once(struct tune *t, const struct uw_linear *linear, uint16_t batch, struct uw_error *err)
+double uw_autotune_predict(const struct uw_autotune_probe *p, enum uw_pipeline pipeline, uint64_t batch)
 {
-	size_t ldy = (size_t)uw_linear_nrows(linear, 0);
-	struct uw_linear_args args = {
-		.x = t->x,
-		.x_dtype = UW_DTYPE_F32,
-		.ldx = (size_t)uw_linear_ncols(linear),
-		.batch = batch,
-		.y = (void *[]){ t->y },
-		.y_dtype = UW_DTYPE_F32,
-		.ldy = &ldy,
-		.scratch = t->scratch,
-		.scratch_nbytes = t->scratch_nbytes,
-	};
+	double decoding = greater(0, p->first[pipeline] - floor_of(p, pipeline, p->first_batch));
 
-	return uw_linear_run(linear, t->pool, &args, err);
+	return decoding + floor_of(p, pipeline, batch);
 }
 
-static int compare_ns(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Median time of running all of the set once, the first time not counted. */
-static enum uw_status time_set(struct tune *t, const struct set *set, uint16_t batch, uint64_t budget, uint64_t *ns,
-			       struct uw_error *err)
-{
-	uint64_t times[MAX_ROUNDS], start = uw_clock_ns();
-	size_t n = 0;
-
-	for (size_t round = 0; n < MAX_ROUNDS && (n < MIN_ROUNDS || uw_clock_ns() - start < budget); round++) {
-		uint64_t begin = uw_clock_ns();
-
-		if (t->options->cancelled(t->options->ctx))
-			return uw_fail(err, UW_ERR_CANCELLED, UW_NO_OFFSET, "cancelled");
-		for (size_t i = 0; i < set->n; i++) {
-			enum uw_status status = run_once(t, set->linears[i], batch, err);
-
-			if (status != UW_OK)
-				return status;
-		}
-		if (round > 0)
-			times[n++] = uw_clock_ns() - begin;
-	}
-	qsort(times, n, sizeof(*times), compare_ns);
-	*ns = times[n / 2];
-	return UW_OK;
-}
-
-/* ---- one shape ---- */
-
-static uint64_t cold_nbytes(const struct tune *t)
-{
-	long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-	uint64_t want = cache > 0 ? 2 * (uint64_t)cache : MAX_COLD;
-
-	want = want < MAX_COLD ? want : MAX_COLD;
-	return want < t->model_nbytes ? want : t->model_nbytes;
-}
-
-/* Copies of matrices of the shape, all through one pipeline. */
-static enum uw_status make_copies(struct tune *t, uint32_t shape, enum uw_pipeline pipeline, struct set *set,
-				  struct uw_error *err)
-{
-	struct uw_linear_options options = { .pipeline = pipeline };
-	uint64_t each = t->shapes[shape].nrows * t->shapes[shape].ncols * sizeof(uint16_t), cold = cold_nbytes(t);
-
-	set->n = 0;
-	while (set->n < MAX_COPIES && (set->n == 0 || set->n * each < cold)) {
-		for (size_t i = 0; i < t->nparts && set->n < MAX_COPIES && (set->n == 0 || set->n * each < cold); i++) {
-			struct uw_linear_part part = { .tensor = t->parts[i].tensor, .expert = t->parts[i].expert };
-			enum uw_status status;
-
-			if (t->parts[i].shape != shape)
-				continue;
-			status = uw_linear_create(t->model, &part, 1, &options, &set->linears[set->n], err);
-			if (status != UW_OK) {
-				free_set(set);
-				return status;
-			}
-			set->n++;
-		}
-	}
-	return UW_OK;
-}
-
-/* Time at batch b of what took first_ns at the first one: RAW's difference is that of multiplying. */
-static double predict(const struct shape *s, uint64_t first_ns, unsigned first, unsigned b)
-{
-	double more = (double)s->ns[UW_PIPELINE_RAW][b] - (double)s->ns[UW_PIPELINE_RAW][first];
-
-	return (double)first_ns + (more > 0 ? more : 0);
-}
-
-static bool is_near(const struct shape *s, enum uw_pipeline pipeline, unsigned first, unsigned b)
-{
-	double best = (double)s->ns[UW_PIPELINE_RAW][b];
-
-	if (pipeline == UW_PIPELINE_RAW || b == first)
-		return true;
-	for (unsigned p = UW_PIPELINE_DECODE; p < UW_NPIPELINES; p++) {
-		double other = s->ns[p][b] != 0 ? (double)s->ns[p][b] : predict(s, s->ns[p][first], first, b);
-
-		if (s->ns[p][first] != 0)
-			best = other < best ? other : best;
-	}
-	return predict(s, s->ns[pipeline][first], first, b) <= NEAR * best;
-}
-
-static enum uw_status measure_pipeline(struct tune *t, uint32_t shape, enum uw_pipeline pipeline, struct uw_error *err)
-{
-	struct shape *s = &t->shapes[shape];
-	unsigned first = uw_bucket_of(t->options->batches[0]);
-	struct set set;
-	enum uw_status status = make_copies(t, shape, pipeline, &set, err);
-
-	for (size_t i = 0; status == UW_OK && i < t->options->nbatches; i++) {
-		struct uw_tuning_entry e = { s->coding, (uint8_t)pipeline, t->options->batches[i],
-					     s->nrows,  s->ncols,          0 };
-		unsigned b = uw_bucket_of(e.batch);
-
-		if (is_near(s, pipeline, first, b)) {
-			status = time_set(t, &set, e.batch, t->candidate_ns, &e.nanoseconds, err);
-			e.nanoseconds /= set.n;
-			s->ns[pipeline][b] = e.nanoseconds;
-		}
-		if (status == UW_OK)
-			t->options->candidate(t->options->ctx, &e);
-		t->options->progress(t->options->ctx, ++t->done, t->total);
-	}
-	free_set(&set);
-	return status;
-}
-
-/* The fastest pipeline but `not`; AUTO if there is none. */
-static enum uw_pipeline fastest(const struct shape *s, unsigned b, enum uw_pipeline not)
+enum uw_pipeline uw_autotune_fastest(const struct uw_autotune_cell *cell, bool allow_raw)
 {
 	enum uw_pipeline best = UW_PIPELINE_AUTO;
 
-	for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
-		if (s->ns[p][b] != 0 && p != not && (best == UW_PIPELINE_AUTO || s->ns[p][b] < s->ns[best][b]))
+	for (unsigned p = allow_raw ? UW_PIPELINE_RAW : UW_PIPELINE_RAW + 1; p < UW_NPIPELINES; p++) {
+		double t = cell->timing[p].seconds;
+
+		if (t > 0 && (best == UW_PIPELINE_AUTO || t < cell->timing[best].seconds))
 			best = (enum uw_pipeline)p;
 	}
 	return best;
 }
 
-static enum uw_status choose(struct tune *t, const struct shape *s, uint16_t batch, enum uw_pipeline pipeline,
-			     struct uw_error *err)
-{
-	struct uw_tuning_entry e = { s->coding, (uint8_t)pipeline, batch, s->nrows, s->ncols,
-				     s->ns[pipeline][uw_bucket_of(batch)] };
+/* ---- measuring ---- */
 
-	return uw_tuning_set(t->tuning, &e, err);
+static void tell(struct tuner *t, bool stack, size_t shape, uint64_t batch)
+{
+	t->state.stack = stack;
+	t->state.shape = shape;
+	t->state.batch = batch;
+	if (t->options->progress != NULL)
+		t->options->progress(t->options->ctx, &t->state);
 }
 
-static enum uw_status tune_shape(struct tune *t, uint32_t shape, struct uw_error *err)
+/* Times stacks that differ in their pipelines: pipelines[i] has one for each step. */
+static enum uw_status measure(struct tuner *t, double seconds, struct uw_stack *stack, uint64_t batch,
+			      const uint8_t *const *pipelines, size_t n, struct uw_timing *timings,
+			      struct uw_error *err)
 {
-	const struct shape *s = &t->shapes[shape];
-	enum uw_status status = UW_OK;
+	struct uw_stack_turn turns[UW_NPIPELINES + 1];
+	struct uw_runner runners[UW_NPIPELINES + 1] = { { 0 } };
 
-	for (unsigned p = UW_PIPELINE_RAW; status == UW_OK && p < UW_NPIPELINES; p++) {
-		struct uw_matrix_group like = { .coding = (enum uw_coding)s->coding };
-
-		if (uw_pipelines[p].fits(&like))
-			status = measure_pipeline(t, shape, (enum uw_pipeline)p, err);
+	for (size_t i = 0; i < n; i++) {
+		turns[i] = (struct uw_stack_turn){ stack, batch, pipelines[i] };
+		runners[i] = uw_stack_runner(&turns[i]);
 	}
-	for (size_t i = 0; status == UW_OK && i < t->options->nbatches; i++) {
-		uint16_t batch = t->options->batches[i];
+	t->rounds.seconds = seconds;
+	return uw_measure(&t->rounds, runners, n, timings, err);
+}
 
-		status = choose(t, s, batch, fastest(s, uw_bucket_of(batch), UW_PIPELINE_AUTO), err);
+static bool fits(enum uw_coding coding, unsigned p)
+{
+	return uw_pipelines_for(coding) >> p & 1;
+}
+
+/* Times the pipelines of a mask on one shape; RAW, which is one of them, first. */
+static enum uw_status measure_some(struct tuner *t, double seconds, struct uw_stack *stack, uint64_t batch,
+				   uint32_t mask, struct uw_timing timings[UW_NPIPELINES], struct uw_error *err)
+{
+	static const uint8_t names[UW_NPIPELINES] = { 0, 1, 2, 3, 4, 5 };
+	const uint8_t *pipelines[UW_NPIPELINES];
+	struct uw_timing measured[UW_NPIPELINES];
+	size_t n = 0;
+	enum uw_status status;
+
+	for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
+		if (mask & 1u << p)
+			pipelines[n++] = &names[p];
 	}
+	status = measure(t, seconds, stack, batch, pipelines, n, measured, err);
+	for (size_t i = 0; status == UW_OK && i < n; i++)
+		timings[*pipelines[i]] = measured[i];
+	return status;
+}
+
+/* ---- one shape ---- */
+
+static enum uw_status probe(struct tuner *t, double seconds, struct uw_stack *stack, struct uw_autotune_shape *shape,
+			    struct uw_autotune_probe *p, struct uw_error *err)
+{
+	const struct uw_autotune_options *o = t->options;
+	struct uw_timing timings[UW_NPIPELINES] = { { 0 } };
+	enum uw_status status;
+
+	*p = (struct uw_autotune_probe){
+		.nweights = shape->nrows * shape->ncols,
+		.first_batch = o->batches[0],
+		.last_batch = o->batches[o->nbatches - 1],
+	};
+	status = measure_some(t, seconds / 2, stack, p->last_batch, 1u << UW_PIPELINE_RAW, timings, err);
+	p->raw_last = timings[UW_PIPELINE_RAW].seconds;
+	if (status == UW_OK)
+		status = measure_some(t, seconds / 2, stack, p->first_batch, uw_pipelines_for(shape->coding), timings,
+				      err);
+	for (unsigned i = UW_PIPELINE_RAW; i < UW_NPIPELINES; i++) {
+		const uint8_t name = (uint8_t)i;
+
+		p->first[i] = timings[i].seconds;
+		if (fits(shape->coding, i))
+			p->read_nbytes[i] = uw_stack_read_nbytes(stack, p->first_batch, &name);
+	}
+	if (status == UW_OK) {
+		t->report->bytes_per_s = greater(t->report->bytes_per_s, (double)p->read_nbytes[UW_PIPELINE_RAW] /
+						 p->first[UW_PIPELINE_RAW]);
+		t->report->flops = greater(t->report->flops, flops_of(p, p->last_batch) / p->raw_last);
+	}
+	return status;
+}
+
+/* Predicts all, and says which are worth measuring; RAW always is. */
+static uint32_t prune(const struct uw_autotune_shape *shape, const struct uw_autotune_probe *p, uint64_t batch,
+		      struct uw_autotune_cell *cell)
+{
+	uint32_t mask = 1u << UW_PIPELINE_RAW;
+	double best = 0;
+
+	for (unsigned i = UW_PIPELINE_RAW; i < UW_NPIPELINES; i++) {
+		cell->fits[i] = fits(shape->coding, i);
+		if (!cell->fits[i])
+			continue;
+		cell->predicted[i] = uw_autotune_predict(p, (enum uw_pipeline)i, batch);
+		if (i != UW_PIPELINE_RAW && (best == 0 || cell->predicted[i] < best))
+			best = cell->predicted[i];
+	}
+	for (unsigned i = UW_PIPELINE_RAW; i < UW_NPIPELINES; i++)
+		mask |= (uint32_t)(cell->fits[i] && cell->predicted[i] <= PRUNE * best) << i;
+	return mask;
+}
+
+static enum uw_status tune_stack(struct tuner *t, size_t index, struct uw_stack *stack, struct uw_error *err)
+{
+	const struct uw_autotune_options *o = t->options;
+	struct uw_autotune_shape *shape = &t->report->shapes[index];
+	double seconds = SHAPES_SHARE * o->seconds / (double)(t->survey.nshapes * (o->nbatches + 1));
+	struct uw_autotune_probe p;
+	enum uw_status status = probe(t, seconds, stack, shape, &p, err);
+
+	for (unsigned b = 0; status == UW_OK && b < o->nbatches; b++) {
+		struct uw_autotune_cell *cell = &shape->cells[b];
+
+		t->state.done++;
+		tell(t, false, index, o->batches[b]);
+		status = measure_some(t, seconds, stack, o->batches[b], prune(shape, &p, o->batches[b], cell),
+				      cell->timing, err);
+		cell->fastest = cell->chosen = uw_autotune_fastest(cell, o->allow_raw);
+	}
+	return status;
+}
+
+static uint16_t max_batch(const struct uw_autotune_options *o)
+{
+	return o->batches[o->nbatches - 1];
+}
+
+static enum uw_status tune_shape(struct tuner *t, size_t index, struct uw_error *err)
+{
+	const struct uw_survey_shape *from = &t->survey.shapes[index];
+	struct uw_autotune_shape *shape = &t->report->shapes[index];
+	size_t n = (size_t)uw_ncopies(from->nrows * from->ncols, t->options->cycle_nbytes);
+	struct uw_weights *weights = calloc(n, sizeof(*weights));
+	struct uw_stack_spec spec = {
+		.weights = weights,
+		.nsteps = 1,
+		.ncopies = n,
+		.pipelines = uw_pipelines_for(from->coding),
+		.max_batch = max_batch(t->options),
+		.pool = t->pool,
+	};
+	struct uw_stack *stack = NULL;
+	enum uw_status status;
+
+	*shape = (struct uw_autotune_shape){
+		.coding = from->coding,
+		.nrows = from->nrows,
+		.ncols = from->ncols,
+		.nmatrices = from->n,
+		.ncopies = n,
+	};
+	tell(t, false, index, 0);
+	if (weights == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "list of matrices");
+	status = uw_survey_weights(from, t->options->copies, n, weights, err);
+	if (status == UW_OK)
+		status = uw_stack_create(&spec, &stack, err);
+	if (status == UW_OK)
+		status = tune_stack(t, index, stack, err);
+	uw_stack_free(&stack);
+	free(weights);
 	return status;
 }
 
 /* ---- a whole layer ---- */
 
-/* The matrices of the first layer; of the whole model if names speak of no layers. */
-static enum uw_status make_layer(struct tune *t, struct set *set, struct uw_error *err)
+/* The layer's matrices `ncopies` times: copy c of a step is the next matrix of its shape that no step has yet. */
+static enum uw_status layer_weights(struct tuner *t, size_t ncopies, struct uw_weights *weights, struct uw_error *err)
 {
-	struct uw_linear_options options = { .tuning = t->tuning };
-	int32_t layer = INT32_MAX;
+	const struct uw_survey *s = &t->survey;
+	enum uw_status status = UW_OK;
 
-	for (size_t i = 0; i < t->nparts; i++) {
-		int32_t l = t->parts[i].tensor->meaning.layer;
+	for (size_t i = 0; status == UW_OK && i < s->nshapes; i++) {
+		size_t each = 0, next = 0;
+		struct uw_weights *list;
 
-		layer = l >= 0 && l < layer ? l : layer;
-	}
-	set->n = 0;
-	for (size_t i = 0; i < t->nparts && set->n < MAX_COPIES; i++) {
-		struct uw_linear_part part = { .tensor = t->parts[i].tensor, .expert = t->parts[i].expert };
-		enum uw_status status;
-
-		if (layer != INT32_MAX && part.tensor->meaning.layer != layer)
-			continue;
-		status = uw_linear_create(t->model, &part, 1, &options, &set->linears[set->n], err);
-		if (status != UW_OK) {
-			free_set(set);
-			return status;
+		for (size_t k = 0; k < s->nsteps; k++)
+			each += s->steps[k].shape == i;
+		list = calloc(each * ncopies + 1, sizeof(*list));
+		if (list == NULL)
+			return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "list of matrices");
+		status = uw_survey_weights(&s->shapes[i], t->options->copies, each * ncopies, list, err);
+		for (size_t k = 0; k < s->nsteps * ncopies; k++) {
+			if (s->steps[k % s->nsteps].shape == i)
+				weights[k] = list[next++];
 		}
-		set->n++;
+		free(list);
 	}
-	return UW_OK;
-}
-
-static enum uw_status time_layer(struct tune *t, uint16_t batch, uint64_t *ns, struct uw_error *err)
-{
-	struct set set;
-	enum uw_status status = make_layer(t, &set, err);
-
-	if (status == UW_OK)
-		status = time_set(t, &set, batch, t->candidate_ns, ns, err);
-	free_set(&set);
 	return status;
 }
 
-/* Tries the second best of one shape at one batch; goes back if the layer does not become faster by it. */
-static enum uw_status try_second(struct tune *t, const struct shape *s, uint16_t batch, uint64_t *layer_ns,
-				 struct uw_error *err)
+/* What serves each step, if shapes have pipelines[shape]. */
+static void spread(const struct tuner *t, const uint8_t *pipelines, uint8_t *steps)
 {
-	unsigned b = uw_bucket_of(batch);
-	enum uw_pipeline best = fastest(s, b, UW_PIPELINE_AUTO), second = fastest(s, b, best);
-	enum uw_status status;
-	uint64_t ns;
-
-	if (second == UW_PIPELINE_AUTO || (double)s->ns[second][b] > NEAR * (double)s->ns[best][b])
-		return UW_OK;
-	status = choose(t, s, batch, second, err);
-	if (status == UW_OK)
-		status = time_layer(t, batch, &ns, err);
-	if (status != UW_OK)
-		return status;
-	if ((double)ns > BETTER * (double)*layer_ns)
-		return choose(t, s, batch, best, err);
-	*layer_ns = ns;
-	return UW_OK;
+	for (size_t k = 0; k < t->survey.nsteps; k++)
+		steps[k] = pipelines[t->survey.steps[k].shape];
 }
 
-static enum uw_status descend(struct tune *t, struct uw_error *err)
+struct descent {
+	struct uw_stack *stack;
+	unsigned b;
+	double seconds;      /* for one comparison */
+	uint8_t *chosen;     /* [nshapes] */
+	uint8_t *steps[2];   /* [nsteps]: as chosen, and as tried */
+	bool *in_layer;      /* [nshapes] */
+};
+
+/* One shape's other candidates in turn, on the whole layer. */
+static enum uw_status try_others(struct tuner *t, struct descent *d, size_t shape, bool *changed,
+				 struct uw_error *err)
 {
+	const struct uw_autotune_cell *cell = &t->report->shapes[shape].cells[d->b];
 	enum uw_status status = UW_OK;
 
-	for (size_t i = 0; status == UW_OK && i < t->options->nbatches; i++) {
-		uint64_t ns = 0;
+	for (unsigned p = UW_PIPELINE_RAW; status == UW_OK && p < UW_NPIPELINES; p++) {
+		const uint8_t *const pipelines[2] = { d->steps[0], d->steps[1] };
+		uint8_t was = d->chosen[shape];
+		double time = cell->timing[p].seconds;
+		struct uw_timing timings[2];
 
-		status = time_layer(t, t->options->batches[i], &ns, err);
-		for (size_t s = 0; status == UW_OK && s < t->nshapes; s++)
-			status = try_second(t, &t->shapes[s], t->options->batches[i], &ns, err);
-		t->options->progress(t->options->ctx, ++t->done, t->total);
+		if (p == was || time <= 0 || time > NEAR * cell->timing[cell->fastest].seconds ||
+		    (p == UW_PIPELINE_RAW && !t->options->allow_raw))
+			continue;
+		spread(t, d->chosen, d->steps[0]);
+		d->chosen[shape] = (uint8_t)p;
+		spread(t, d->chosen, d->steps[1]);
+		status = measure(t, d->seconds, d->stack, t->options->batches[d->b], pipelines, 2, timings, err);
+		if (status == UW_OK && timings[1].ratio > BETTER)
+			*changed = true;
+		else
+			d->chosen[shape] = was;
 	}
+	return status;
+}
+
+/* Against each pipeline for all: what the report tells, and the last word. */
+static enum uw_status compare_singles(struct tuner *t, struct descent *d, struct uw_error *err)
+{
+	struct uw_autotune_layer *layer = &t->report->layers[d->b];
+	uint8_t *steps = calloc(UW_NPIPELINES, t->survey.nsteps);
+	const uint8_t *pipelines[UW_NPIPELINES + 1] = { d->steps[0] };
+	uint8_t names[UW_NPIPELINES + 1] = { UW_PIPELINE_AUTO };
+	struct uw_timing timings[UW_NPIPELINES + 1];
+	uint32_t mask = 0;
+	size_t n = 1, best = 0;
+	enum uw_status status;
+
+	if (steps == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "layer");
+	spread(t, d->chosen, d->steps[0]);
+	for (size_t i = 0; i < t->survey.nshapes; i++)
+		mask |= d->in_layer[i] ? uw_pipelines_for(t->survey.shapes[i].coding) : 0;
+	for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
+		if (!(mask & 1u << p))
+			continue;
+		names[n] = (uint8_t)p;
+		memset(steps + p * t->survey.nsteps, (int)p, t->survey.nsteps);
+		pipelines[n++] = steps + p * t->survey.nsteps;
+	}
+	status = measure(t, 3 * d->seconds, d->stack, t->options->batches[d->b], pipelines, n, timings, err);
+	for (size_t i = 1; status == UW_OK && i < n; i++) {
+		if (names[i] == UW_PIPELINE_RAW && !t->options->allow_raw)
+			continue;
+		if (timings[i].ratio > BETTER && timings[i].ratio > timings[best].ratio)
+			best = i;
+	}
+	for (size_t i = 0; status == UW_OK && i < t->survey.nshapes; i++) {
+		if (best != 0 && d->in_layer[i] && fits(t->survey.shapes[i].coding, names[best]))
+			d->chosen[i] = names[best];
+	}
+	for (size_t i = 0; status == UW_OK && i < n; i++)
+		*(i == 0 ? &layer->chosen : &layer->single[names[i]]) = timings[i];
+	if (status == UW_OK && best != 0) {
+		layer->chosen = timings[best];
+		for (size_t i = 1; i < n; i++)
+			layer->single[names[i]].ratio /= timings[best].ratio;
+	}
+	free(steps);
+	return status;
+}
+
+static enum uw_status descend(struct tuner *t, struct descent *d, struct uw_error *err)
+{
+	enum uw_status status = UW_OK;
+	bool changed = true;
+
+	for (size_t i = 0; i < t->survey.nshapes; i++)
+		d->chosen[i] = (uint8_t)t->report->shapes[i].cells[d->b].fastest;
+	for (unsigned sweep = 0; status == UW_OK && changed && sweep < MAX_SWEEPS; sweep++) {
+		changed = false;
+		for (size_t i = 0; status == UW_OK && i < t->survey.nshapes; i++) {
+			if (d->in_layer[i])
+				status = try_others(t, d, i, &changed, err);
+		}
+	}
+	if (status == UW_OK)
+		status = compare_singles(t, d, err);
+	for (size_t i = 0; status == UW_OK && i < t->survey.nshapes; i++)
+		t->report->shapes[i].cells[d->b].chosen = (enum uw_pipeline)d->chosen[i];
+	return status;
+}
+
+static enum uw_status descend_all(struct tuner *t, struct uw_stack *stack, struct uw_error *err)
+{
+	const struct uw_autotune_options *o = t->options;
+	size_t nshapes = t->survey.nshapes, nsteps = t->survey.nsteps;
+	uint8_t *memory = calloc(2 * nshapes + 2 * nsteps, 1);
+	struct descent d = { .stack = stack };
+	enum uw_status status = UW_OK;
+
+	if (memory == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "layer");
+	d.chosen = memory;
+	d.in_layer = (bool *)(memory + nshapes);
+	d.steps[0] = memory + 2 * nshapes;
+	d.steps[1] = d.steps[0] + nsteps;
+	d.seconds = (1 - SHAPES_SHARE) * o->seconds / (double)(o->nbatches * (nshapes + 3));
+	for (size_t k = 0; k < nsteps; k++)
+		d.in_layer[t->survey.steps[k].shape] = true;
+	for (d.b = 0; status == UW_OK && d.b < o->nbatches; d.b++) {
+		t->state.done++;
+		tell(t, true, 0, o->batches[d.b]);
+		status = descend(t, &d, err);
+	}
+	free(memory);
+	return status;
+}
+
+static enum uw_status tune_layer(struct tuner *t, struct uw_error *err)
+{
+	const struct uw_survey *s = &t->survey;
+	struct uw_stack_spec spec = { .nsteps = s->nsteps, .max_batch = max_batch(t->options), .pool = t->pool };
+	struct uw_weights *weights;
+	struct uw_stack *stack = NULL;
+	uint64_t nweights = 0;
+	enum uw_status status;
+
+	for (size_t k = 0; k < s->nsteps; k++) {
+		const struct uw_survey_shape *shape = &s->shapes[s->steps[k].shape];
+
+		nweights += shape->nrows * shape->ncols;
+		spec.pipelines |= uw_pipelines_for(shape->coding);
+	}
+	spec.ncopies = (size_t)uw_ncopies(nweights, t->options->cycle_nbytes);
+	tell(t, true, 0, 0);
+	weights = calloc(spec.ncopies * s->nsteps, sizeof(*weights));
+	if (weights == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "list of matrices");
+	spec.weights = weights;
+	status = layer_weights(t, spec.ncopies, weights, err);
+	if (status == UW_OK)
+		status = uw_stack_create(&spec, &stack, err);
+	if (status == UW_OK)
+		status = descend_all(t, stack, err);
+	uw_stack_free(&stack);
+	free(weights);
 	return status;
 }
 
 /* ---- all of it ---- */
 
-static enum uw_status make_memory(struct tune *t, struct uw_error *err)
+static enum uw_status make_tuning(const struct tuner *t, struct uw_tuning **tuning, struct uw_error *err)
 {
-	size_t batch = t->options->batches[t->options->nbatches - 1], nrows = 0, ncols = 0;
+	const struct uw_autotune_options *o = t->options;
+	enum uw_status status = uw_tuning_create(tuning, err);
 
-	for (size_t i = 0; i < t->nparts; i++) {
-		const struct shape *s = &t->shapes[t->parts[i].shape];
+	for (size_t i = 0; status == UW_OK && i < t->survey.nshapes; i++) {
+		const struct uw_autotune_shape *shape = &t->report->shapes[i];
 
-		nrows = s->nrows > nrows ? (size_t)s->nrows : nrows;
-		ncols = s->ncols > ncols ? (size_t)s->ncols : ncols;
-	}
-	for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
-		for (uint32_t s = 0; s < t->nshapes; s++) {
-			struct uw_linear_options options = { .pipeline = (enum uw_pipeline)p };
-			struct uw_linear_part part = { 0 };
-			struct uw_linear *linear;
-			enum uw_status status;
-			size_t n;
+		for (unsigned b = 0; status == UW_OK && b < o->nbatches; b++) {
+			const struct uw_autotune_cell *cell = &shape->cells[b];
+			double measured = cell->timing[cell->chosen].seconds; /* 0: the layer's spoke for it */
+			struct uw_tuning_entry entry = {
+				.coding = (uint8_t)shape->coding,
+				.pipeline = (uint8_t)cell->chosen,
+				.batch = o->batches[b],
+				.nrows = shape->nrows,
+				.ncols = shape->ncols,
+				.nanoseconds = (uint64_t)(1e9 * (measured > 0 ? measured
+										 : cell->predicted[cell->chosen])),
+			};
 
-			for (size_t i = t->nparts; i-- > 0;) {
-				if (t->parts[i].shape == s)
-					part = (struct uw_linear_part){ .tensor = t->parts[i].tensor,
-									.expert = t->parts[i].expert };
-			}
-			status = uw_linear_create(t->model, &part, 1, &options, &linear, err);
-			if (status != UW_OK)
-				return status;
-			n = uw_linear_scratch_nbytes(linear, batch, t->options->nthreads);
-			t->scratch_nbytes = n > t->scratch_nbytes ? n : t->scratch_nbytes;
-			uw_linear_free(&linear);
+			status = uw_tuning_set(*tuning, &entry, err);
 		}
 	}
-	t->x = malloc(batch * ncols * sizeof(*t->x));
-	t->y = malloc(batch * nrows * sizeof(*t->y));
-	t->scratch = uw_model_alloc(t->model, t->scratch_nbytes);
-	if (t->x == NULL || t->y == NULL || t->scratch == NULL)
-		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "tuning");
-	for (size_t i = 0; i < batch * ncols; i++)
-		t->x[i] = (float)(i * 2654435761u % 2048) / 1024.0f - 1.0f;
-	return UW_OK;
-}
-
-static void plan_time(struct tune *t)
-{
-	uint64_t nbatches = t->options->nbatches, candidates = t->nshapes * nbatches * (UW_NPIPELINES - 2);
-
-	t->total = nbatches;
-	for (size_t s = 0; s < t->nshapes; s++) {
-		struct uw_matrix_group like = { .coding = (enum uw_coding)t->shapes[s].coding };
-
-		for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++)
-			t->total += uw_pipelines[p].fits(&like) ? nbatches : 0;
-	}
-	t->candidate_ns = t->options->budget_ns / (candidates + nbatches * (1 + t->nshapes));
-}
-
-enum uw_status uw_autotune_run(const struct uw_model *model, const struct uw_autotune *options,
-			       struct uw_tuning *tuning, struct uw_error *err)
-{
-	struct tune t = { .model = model, .options = options, .tuning = tuning };
-	enum uw_status status = find_parts(&t, err);
-
-	if (status == UW_OK)
-		status = uw_pool_create(options->nthreads, &t.pool, err);
-	if (status == UW_OK)
-		status = make_memory(&t, err);
-	if (status == UW_OK)
-		plan_time(&t);
-	for (uint32_t s = 0; status == UW_OK && s < t.nshapes; s++)
-		status = tune_shape(&t, s, err);
-	if (status == UW_OK)
-		status = descend(&t, err);
-	uw_model_free(model, t.scratch, t.scratch_nbytes);
-	uw_pool_free(&t.pool);
-	free(t.parts);
-	free(t.shapes);
-	free(t.x);
-	free(t.y);
+	if (status != UW_OK)
+		uw_tuning_free(tuning);
 	return status;
+}
+
+static enum uw_status check(const struct uw_autotune_options *o, struct uw_error *err)
+{
+	bool good = o->nbatches != 0 && o->nbatches <= UW_AUTOTUNE_MAX_BATCHES && o->seconds >= 0;
+
+	for (unsigned b = 0; good && b < o->nbatches; b++) {
+		uint16_t n = o->batches[b];
+
+		good = n != 0 && n <= UW_LINEAR_MAX_BATCH && (n & (n - 1)) == 0 && (b == 0 || n > o->batches[b - 1]);
+	}
+	return good ? UW_OK : uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "batches or seconds");
+}
+
+static enum uw_status run(struct tuner *t, const struct uw_model *model, struct uw_error *err)
+{
+	const struct uw_autotune_options *o = t->options;
+	enum uw_status status = uw_survey_open(model, &t->survey, err);
+
+	if (status != UW_OK)
+		return status;
+	t->report->nshapes = t->state.nshapes = t->survey.nshapes;
+	t->report->nsteps = t->survey.nsteps;
+	t->state.total = (unsigned)(t->survey.nshapes * o->nbatches + o->nbatches);
+	t->report->shapes = calloc(t->survey.nshapes, sizeof(*t->report->shapes));
+	if (t->report->shapes == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report");
+	status = uw_pool_create(o->nthreads, &t->pool, err);
+	for (size_t i = 0; status == UW_OK && i < t->survey.nshapes; i++)
+		status = tune_shape(t, i, err);
+	return status == UW_OK ? tune_layer(t, err) : status;
+}
+
+enum uw_status uw_autotune(const struct uw_model *model, const struct uw_autotune_options *options,
+			   struct uw_tuning **tuning, struct uw_autotune_report *report, struct uw_error *err)
+{
+	struct tuner t = {
+		.options = options,
+		.rounds = {
+			.min = MIN_ROUNDS,
+			.max = UW_MAX_ROUNDS,
+			.nthreads = options->nthreads,
+			.cancelled = options->cancelled,
+			.ctx = options->ctx,
+		},
+		.report = report,
+	};
+	enum uw_status status = check(options, err);
+
+	*report = (struct uw_autotune_report){ 0 };
+	if (status == UW_OK)
+		status = run(&t, model, err);
+	if (status == UW_OK)
+		status = make_tuning(&t, tuning, err);
+	uw_pool_free(&t.pool);
+	uw_survey_close(&t.survey);
+	if (status != UW_OK)
+		uw_autotune_report_free(report);
+	return status;
+}
+
+void uw_autotune_report_free(struct uw_autotune_report *report)
+{
+	free(report->shapes);
+	*report = (struct uw_autotune_report){ 0 };
 }

@@ -193,6 +193,15 @@ void uw_linear_free(struct uw_linear **linear)
 	free(l);
 }
 
+void uw_linear_force(struct uw_linear *linear, unsigned bucket, enum uw_pipeline pipeline)
+{
+	for (uint64_t i = 0; i < linear->npieces; i++) {
+		struct uw_piece *piece = &linear->pieces[i];
+
+		piece->pipeline[bucket] = (uint8_t)uw_pipeline_serving(pipeline, piece->prepared.group);
+	}
+}
+
 uint64_t uw_linear_nrows(const struct uw_linear *linear, size_t part)
 {
 	return linear->parts[part].row_end - linear->parts[part].row_begin;

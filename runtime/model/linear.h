@@ -30,4 +30,8 @@ struct uw_linear {
 	struct uw_piece *pieces;
 };
 
+/* For measuring: from now on `pipeline` serves the batches of a bucket. It has to be one that the linear was prepared
+ * for, or scratch memory for it is not reckoned with and what it needs is missing. Not while the linear runs. */
+void uw_linear_force(struct uw_linear *linear, unsigned bucket, enum uw_pipeline pipeline);
+
 #endif

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../stopwatch.h"
+#include "unweight/stopwatch.h"
 #include "checkkernels.h"
 
 #define MIN_RUN_S 5e-4 /* long enough for the clocks */

@@ -21,7 +21,7 @@ import xml.etree.ElementTree as ET
 from common import (MANIFEST, TIMEOUT, Case, environment, histogram, read, read_manifest, read_tree, safetensors, seal, small_model,
                     tar_bytes, tar_member, tool_command, weights, words, write, write_tree)
 
-ALL = "compress", "decompress", "verify", "inspect", "scan"
+ALL = "compress", "decompress", "verify", "inspect", "scan", "tune", "bench"
 IS_ROOT = os.geteuid() == 0
 
 

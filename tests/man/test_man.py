@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "cli"))
 
 from common import TOOLS, Case, read
 
-ALL = "compress", "decompress", "verify", "inspect", "scan"
+ALL = "compress", "decompress", "verify", "inspect", "scan", "tune", "bench"
 MAN = os.path.join(TOOLS, "man")
 PAGES = ["unweight-%s.1" % tool for tool in ALL] + ["unweight.7", "unweight-format.5"]
 LINT_EXCUSED = "missing date"     # pages are the same whenever they are built

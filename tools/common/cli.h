@@ -53,6 +53,11 @@ struct uw_cli_result uw_cli_parse(const struct uw_cli *cli, int argc, char **arg
 bool uw_parse_threads(const char *arg, unsigned *nthreads);
 unsigned uw_cpus_available(void);
 
+/* A list "1,8,16" of numbers from 1 to `max`; at most `room` of them, ascending. False after printing if it is none. */
+bool uw_parse_numbers(const char *arg, const char *what, uint64_t max, uint64_t *values, size_t room, size_t *n);
+/* A number of seconds or the like, above 0, with or without a decimal point. */
+bool uw_parse_amount(const char *arg, const char *what, double max, double *value);
+
 /* Messages to stderr, "NAME: text" with unprintable bytes escaped as \xNN (valid UTF-8 stays, C1 controls and bidi
  * overrides do not). */
 void uw_msg_error(const char *fmt, ...) UW_PRINTF(1, 2);   /* verbosity >= -1 */
@@ -75,6 +80,7 @@ struct uw_progress {
 };
 void uw_progress_begin(struct uw_progress *p, const char *label, uint64_t total);
 void uw_progress_add(struct uw_progress *p, uint64_t n); /* thread-safe; redraws at most 10 times a second */
+void uw_progress_say(struct uw_progress *p, const char *text); /* instead of the bar: what is being done now */
 void uw_progress_end(struct uw_progress *p);             /* erases the bar */
 
 /* SIGINT, SIGTERM and SIGHUP (unless ignored at start) only set a flag; main cleans up and calls uw_signals_reraise

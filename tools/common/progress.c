@@ -100,6 +100,20 @@ void uw_progress_add(struct uw_progress *p, uint64_t n)
 	pthread_mutex_unlock(&progress_lock);
 }
 
+void uw_progress_say(struct uw_progress *p, const char *text)
+{
+	char *line = NULL;
+	size_t nbytes = 0;
+	FILE *f = p->on ? open_memstream(&line, &nbytes) : NULL;
+
+	if (f == NULL)
+		return;
+	uw_print_escaped(f, text, strlen(text));
+	if (fclose(f) == 0)
+		uw_message_write(line, fit(line, nbytes), true);
+	free(line);
+}
+
 void uw_progress_end(struct uw_progress *p)
 {
 	if (p->on)

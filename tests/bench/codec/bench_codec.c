@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../stopwatch.h"
+#include "unweight/stopwatch.h"
 #include "bench_codec.h"
 
 #define MAX_METHODS 16u

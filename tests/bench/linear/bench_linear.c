@@ -12,9 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "../../stopwatch.h"
+#include "unweight/stopwatch.h"
 #include "bench_linear.h"
 
 #define MAX_ROUNDS 200u
@@ -259,10 +258,7 @@ int main(int argc, char **argv)
 		      "ROWSxCOLS...\n", stderr);
 		return 2;
 	}
-	if (getenv("OMP_NUM_THREADS") == NULL) { /* oneDNN's, read when it is loaded; each of our threads calls it */
-		setenv("OMP_NUM_THREADS", "1", 1);
-		execv("/proc/self/exe", argv);
-	}
+	setenv("OMP_NUM_THREADS", "1", 0); /* oneDNN's, read when it is loaded; each of our threads calls it */
 	if (set.nthreads > 1 && pthread_create(&team.thread, NULL, second_thread, &team) != 0)
 		bench_die("no thread");
 	for (; optind < argc; optind++) {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "../../cpu_level.h"
-#include "../../stopwatch.h"
+#include "unweight/stopwatch.h"
 #include "bench_linear.h"
 
 struct ours {

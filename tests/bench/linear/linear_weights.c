@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,21 +27,6 @@ void *bench_need(size_t nbytes)
 	(void)madvise(p, nbytes, MADV_HUGEPAGE);
 	memset(p, 0, nbytes);
 	return p;
-}
-
-/* sigma = 0.02 exp(0.25 z), z a deviate of the row's own. */
-static void fill(struct bench_weights *w, uint64_t nrows)
-{
-	for (uint64_t r = 0; r < nrows; r++) {
-		uint32_t word;
-		uint16_t z;
-		float v;
-
-		uw_gaussian_fill(&z, 1, 1, 77 + r);
-		word = (uint32_t)z << 16;
-		memcpy(&v, &word, sizeof(v));
-		uw_gaussian_fill(w->raw + r * w->ncols, (size_t)w->ncols, 0.02f * expf(0.25f * v), 1000 + r);
-	}
 }
 
 static void exponents(const struct uw_cpu_ops *ops, const struct uw_coded *coded, const uint16_t *weights, uint8_t *e)
@@ -109,7 +93,7 @@ void bench_weights_make(uint64_t nrows, uint64_t ncols, size_t nbytes, struct be
 	total = w->nslices * slice_rows;
 	w->slices = bench_need(w->nslices * sizeof(*w->slices));
 	w->raw = bench_need((size_t)(total * ncols) * sizeof(*w->raw));
-	fill(w, total);
+	uw_gaussian_rows(w->raw, 0, total, w->ncols);
 	encode(w);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Times of one thread that say whether others took the CPU meanwhile. */
-#ifndef UW_STOPWATCH_H
-#define UW_STOPWATCH_H
+#ifndef UNWEIGHT_STOPWATCH_H
+#define UNWEIGHT_STOPWATCH_H
 
 #include <stdbool.h>
 #include <stdlib.h>

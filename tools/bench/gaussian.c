@@ -34,3 +34,18 @@ void uw_gaussian_fill(uint16_t *weights, size_t n, float sigma, uint64_t seed)
 			weights[i + 1] = bf16(r * sinf(angle));
 	}
 }
+
+void uw_gaussian_rows(uint16_t *weights, uint64_t first_row, uint64_t nrows, uint64_t ncols)
+{
+	for (uint64_t r = 0; r < nrows; r++) {
+		uint64_t row = first_row + r;
+		uint32_t word;
+		uint16_t z;
+		float v;
+
+		uw_gaussian_fill(&z, 1, 1, 77 + row);
+		word = (uint32_t)z << 16;
+		memcpy(&v, &word, sizeof(v));
+		uw_gaussian_fill(weights + r * ncols, (size_t)ncols, 0.02f * expf(0.25f * v), 1000 + row);
+	}
+}
