@@ -364,26 +364,6 @@ static struct uw_sink *open_kind(int kind)
 
 enum { NKINDS = 6 };
 
-static void pieces_in_any_order(void **state)
-{
-	(void)state;
-	for (int kind = 0; kind < NKINDS; kind++) {
-		struct uw_sink *s = open_kind(kind);
-
-		if (uw_sink_any_order(s)) {
-			assert_int_equal(uw_sink_begin(s, "a", 5, false, &err), UW_OK);
-			assert_int_equal(uw_sink_write_at(s, "45", 2, 3, &err), UW_OK);
-			assert_int_equal(uw_sink_write_at(s, "6", 1, 5, &err), UW_ERR_MISMATCH);
-			assert_int_equal(uw_sink_write_at(s, "56", 2, 4, &err), UW_ERR_MISMATCH);
-			assert_int_equal(uw_sink_write_at(s, "12", 2, UINT64_MAX, &err), UW_ERR_MISMATCH);
-			assert_int_equal(uw_sink_write_at(s, "12", 2, 0, &err), UW_OK);
-			assert_int_equal(uw_sink_end(s, &err), UW_ERR_MISMATCH); /* one byte is missing */
-			assert_int_equal(uw_sink_commit(s, &err), UW_ERR_ARG);
-		}
-		uw_sink_close(&s);
-	}
-}
-
 static void sizes_must_match(void **state)
 {
 	(void)state;
@@ -496,7 +476,6 @@ int main(void)
 		TEST(target_spellings),
 		TEST(long_and_stale_names),
 		TEST(single_file),
-		TEST(pieces_in_any_order),
 		TEST(sizes_must_match),
 		TEST(calls_out_of_order),
 		TEST(system_faults),

@@ -62,29 +62,6 @@ enum uw_status uw_outfile_write(struct uw_outfile *f, const void *data, size_t n
 	return UW_OK;
 }
 
-enum uw_status uw_outfile_write_at(struct uw_outfile *f, const void *data, size_t n, uint64_t off,
-				   struct uw_error *err)
-{
-	const char *p = data;
-
-	if (f->nbytes > INT64_MAX || off > f->nbytes || n > f->nbytes - off)
-		return uw_fail(err, UW_ERR_MISMATCH, off, "bytes behind the %llu announced",
-			       (unsigned long long)f->nbytes);
-	for (size_t left = n; left > 0;) {
-		ssize_t done = pwrite(f->fd, p, left, (off_t)off);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return uw_fail_errno(err, done < 0 ? errno : EIO, "cannot write");
-		p += done;
-		off += (uint64_t)done;
-		left -= (size_t)done;
-	}
-	f->written += n;
-	return UW_OK;
-}
-
 enum uw_status uw_outfile_end(struct uw_outfile *f, struct uw_error *err)
 {
 	enum uw_status status = UW_OK;
