@@ -2,7 +2,9 @@
 /* Sinks into folders and files: all or nothing under the final name, no way out of the target. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "sink_common.h"
@@ -364,6 +366,23 @@ static struct uw_sink *open_kind(int kind)
 
 enum { NKINDS = 6 };
 
+/* Nobody's tmpfs has room for that: refused before any of it is written. */
+static void too_large_for_tmpfs(void **state)
+{
+	struct uw_sink *s;
+	struct statfs fs;
+	char path[64];
+
+	(void)state;
+	if (statfs("/dev/shm", &fs) != 0 || fs.f_type != TMPFS_MAGIC || fs.f_blocks == 0)
+		skip();
+	snprintf(path, sizeof(path), "/dev/shm/uw-test-%ld", (long)getpid());
+	assert_int_equal(uw_sink_open_file(path, UW_REPLACE_NEVER, &s, &err), UW_OK);
+	assert_int_not_equal(uw_sink_begin(s, "a", UINT64_C(1) << 60, false, &err), UW_OK);
+	assert_int_equal(err.os_errno, ENOSPC);
+	uw_sink_close(&s);
+}
+
 static void sizes_must_match(void **state)
 {
 	(void)state;
@@ -476,6 +495,7 @@ int main(void)
 		TEST(target_spellings),
 		TEST(long_and_stale_names),
 		TEST(single_file),
+		TEST(too_large_for_tmpfs),
 		TEST(sizes_must_match),
 		TEST(calls_out_of_order),
 		TEST(system_faults),

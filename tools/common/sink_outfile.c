@@ -2,7 +2,9 @@
 /* One file being written: every byte or an error, the announced size, and on disk before it counts. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "sink_private.h"
@@ -36,14 +38,28 @@ int uw_sync_folder(int fd)
 	return fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP ? 0 : -1;
 }
 
+/* A full disk shows now and not after hours; 0 or an errno. A tmpfs would clear all of the memory at once, while nobody
+ * decodes: there it has to do that as much is free. Not posix_fallocate: where the file system cannot, it writes zeros. */
+static int reserve(int fd, uint64_t nbytes)
+{
+	struct statfs fs;
+
+	if (nbytes == 0 || nbytes > INT64_MAX)
+		return 0;
+	if (fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC) /* without a limit it has 0 blocks */
+		return fs.f_blocks != 0 && nbytes / (uint64_t)fs.f_bsize > fs.f_bavail ? ENOSPC : 0;
+	if (fallocate(fd, 0, 0, (off_t)nbytes) != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+		return errno;
+	return 0;
+}
+
 enum uw_status uw_outfile_begin(struct uw_outfile *f, int fd, uint64_t nbytes, struct uw_error *err)
 {
+	int problem = reserve(fd, nbytes);
+
 	*f = (struct uw_outfile){.fd = fd, .nbytes = nbytes};
-	/* A full disk shows now and not after hours. Not posix_fallocate: where the file system cannot, it writes
-	 * zeros. */
-	if (nbytes != 0 && nbytes <= INT64_MAX && fallocate(fd, 0, 0, (off_t)nbytes) != 0 &&
-	    (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
-		enum uw_status status = uw_fail_errno(err, errno, "cannot reserve %llu bytes", (unsigned long long)nbytes);
+	if (problem != 0) {
+		enum uw_status status = uw_fail_errno(err, problem, "cannot reserve %llu bytes", (unsigned long long)nbytes);
 
 		uw_outfile_drop(f);
 		return status;
