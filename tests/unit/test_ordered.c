@@ -85,6 +85,14 @@ static enum uw_status run(struct probe *p, uint64_t nitems, unsigned nworkers, s
 	return uw_ordered_run(&job, err);
 }
 
+static enum uw_status count(void *ctx, unsigned slot, uint64_t item, struct uw_error *err)
+{
+	struct probe *p = ctx;
+
+	p->worked++;
+	return UW_OK;
+}
+
 static const struct probe fresh = { .fail_item = { NONE, NONE, NONE, NONE } };
 
 static void test_all_in_order(void **state)
@@ -98,6 +106,25 @@ static void test_all_in_order(void **state)
 			assert_int_equal(p.worked, nitems);
 			for (int i = 0; i < UW_ORDERED_NSTAGES; i++)
 				assert_int_equal(p.seen[i], nitems);
+		}
+	}
+}
+
+/* With stages left out, the others see every item, and the slots come back. */
+static void test_missing_stages(void **state)
+{
+	for (unsigned there = 0; there < 1u << UW_ORDERED_NSTAGES; there++) {
+		for (unsigned nworkers = 1; nworkers <= 4; nworkers++) {
+			struct probe p = fresh;
+			struct uw_ordered job = { .nitems = NITEMS, .nworkers = nworkers, .work = count, .ctx = &p };
+
+			job.stage[0] = (there & 1) != 0 ? stage_0 : NULL;
+			job.stage[1] = (there & 2) != 0 ? stage_1 : NULL;
+			job.stage[2] = (there & 4) != 0 ? stage_2 : NULL;
+			assert_int_equal(uw_ordered_run(&job, NULL), UW_OK);
+			assert_int_equal(p.worked, NITEMS);
+			for (int i = 0; i < UW_ORDERED_NSTAGES; i++)
+				assert_int_equal(p.seen[i], (there >> i & 1) != 0 ? NITEMS : 0);
 		}
 	}
 }
@@ -136,6 +163,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_in_order),
+		cmocka_unit_test(test_missing_stages),
 		cmocka_unit_test(test_lowest_failure),
 	};
 
