@@ -3,7 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef UW_XXH_DISPATCH
+#include <xxh_x86dispatch.h> /* puts faster functions behind the names below */
+#else
 #include <xxhash.h>
+#endif
 
 #include "unweight/format.h"
 

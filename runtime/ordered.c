@@ -14,6 +14,8 @@ struct task {
 
 struct run {
 	const struct uw_ordered *job;
+	uw_ordered_fn stage[UW_ORDERED_NSTAGES]; /* the job's, without those that do nothing: even they would hold slots */
+	int nstages;                             /* at least 1: the last one frees the slot */
 	unsigned nslots;
 	pthread_mutex_t lock;
 	pthread_cond_t moved;  /* something below changed */
@@ -43,7 +45,7 @@ static bool ready(const struct run *run, int stage)
 
 static bool try_take(struct run *run, struct task *task)
 {
-	for (int stage = 0; stage < UW_ORDERED_NSTAGES; stage++) {
+	for (int stage = 0; stage < run->nstages; stage++) {
 		if (!ready(run, stage))
 			continue;
 		*task = (struct task){ stage, run->done[stage] };
@@ -52,7 +54,7 @@ static bool try_take(struct run *run, struct task *task)
 			run->worked[slot_of(run, task->item)] = false;
 		return true;
 	}
-	if (run->taken >= run->end || run->taken - run->done[UW_ORDERED_NSTAGES - 1] == run->nslots)
+	if (run->taken >= run->end || run->taken - run->done[run->nstages - 1] == run->nslots)
 		return false;
 	*task = (struct task){ WORK, run->taken++ };
 	return true;
@@ -62,7 +64,7 @@ static bool try_take(struct run *run, struct task *task)
 static bool take(struct run *run, struct task *task)
 {
 	while (!try_take(run, task)) {
-		if (run->done[UW_ORDERED_NSTAGES - 1] >= run->end)
+		if (run->done[run->nstages - 1] >= run->end)
 			return false;
 		pthread_cond_wait(&run->moved, &run->lock);
 	}
@@ -96,7 +98,7 @@ static void *work_loop(void *arg)
 	pthread_mutex_lock(&run->lock);
 	while (take(run, &task)) {
 		struct uw_error error = { .file_off = UW_NO_OFFSET };
-		uw_ordered_fn fn = task.stage == WORK ? job->work : job->stage[task.stage];
+		uw_ordered_fn fn = task.stage == WORK ? job->work : run->stage[task.stage];
 		enum uw_status status;
 
 		pthread_mutex_unlock(&run->lock);
@@ -114,6 +116,12 @@ enum uw_status uw_ordered_run(const struct uw_ordered *job, struct uw_error *err
 	pthread_t *threads = calloc(job->nworkers, sizeof(*threads));
 	unsigned started = 1; /* the first one is the caller */
 
+	for (int i = 0; i < UW_ORDERED_NSTAGES; i++) {
+		if (job->stage[i] != NULL)
+			run.stage[run.nstages++] = job->stage[i];
+	}
+	if (run.nstages == 0)
+		run.nstages = 1;
 	run.worked = calloc(run.nslots, sizeof(*run.worked));
 	if (threads == NULL || run.worked == NULL) {
 		free(threads);

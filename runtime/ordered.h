@@ -14,14 +14,15 @@
  * what it keeps there may be seen by a later stage, whichever thread that runs in. */
 typedef enum uw_status (*uw_ordered_fn)(void *ctx, unsigned slot, uint64_t item, struct uw_error *err);
 
-#define UW_ORDERED_NSTAGES 2
+#define UW_ORDERED_NSTAGES 3
 
 struct uw_ordered {
 	uint64_t nitems;
 	unsigned nworkers; /* at least 1; 1 means: in the calling thread */
 	uw_ordered_fn work;
-	/* In order of the items, one at a time; an item enters stage 1 after stage 0, which goes on with the next one
-	 * meanwhile. The slowest should be stage 0: it is never kept waiting for the sake of other work. */
+	/* In order of the items, one at a time; an item enters a stage after the one before it, which goes on with the
+	 * next one meanwhile. NULL does nothing. The slowest should be stage 0: it is never kept waiting for the sake of
+	 * other work. */
 	uw_ordered_fn stage[UW_ORDERED_NSTAGES];
 	void *ctx;
 };

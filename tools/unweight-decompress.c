@@ -6,13 +6,14 @@
 #include "restore_model.h"
 #include "tool.h"
 
-enum { OPT_OUTPUT, OPT_THREADS, OPT_FORCE, OPT_TENSOR };
+enum { OPT_OUTPUT, OPT_THREADS, OPT_FORCE, OPT_TENSOR, OPT_SHA256 };
 
 static const struct uw_option options[] = {
 	{ 'o', "output", "PATH", "where to write: a folder, a file if the bundle was made from one file,\n"
 	  "NAME.tar, .tar.gz, .tar.zst or .zip, or - for a tar on standard output", OPT_OUTPUT },
 	{ 0, "tensor", "NAME", "restore only this tensor's bytes, into one raw file or standard output", OPT_TENSOR },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
+	{ 0, "sha256", NULL, "compare the SHA-256 of each restored file with the manifest too", OPT_SHA256 },
 	{ 'f', "force", NULL, "replace existing files; others in an existing folder stay", OPT_FORCE },
 	{ 0 },
 };
@@ -22,8 +23,10 @@ static const struct uw_cli cli = {
 	.synopsis = "BUNDLE -o PATH [options]",
 	.summary = "Restores the files a bundle was made of, byte for byte. BUNDLE is a folder, a tar of it, or one\n"
 		   "container (.uw).",
-	.epilog = "Every checksum is checked on the way, each file's SHA-256 last; nothing appears under its final name\n"
-		  "before all of it is right.\n\n"
+	.epilog = "Every checksum is checked on the way, of what is stored and of what is restored; nothing appears under its\n"
+		  "final name before all of it is right. For damage these checksums (XXH3, 64 and 128 bits) are as good as\n"
+		  "the SHA-256 of the source files, which stand in the bundle too: --sha256 and unweight-verify check those,\n"
+		  "for whoever wants to compare them with the digests that a hub states.\n\n"
 		  "Exit codes: 0 done, 2 usage, 3 no such tensor, 4 output exists, 5 corrupt bundle, 6 I/O error,\n"
 		  "7 out of space or memory, 8 unsupported version, 70 bug.",
 	.options = options,
@@ -35,6 +38,7 @@ struct opts {
 	const char *output, *tensor;
 	unsigned nthreads;
 	bool force;
+	enum uw_restore_check check;
 };
 
 static bool set_option(void *ctx, int id, const char *arg)
@@ -46,6 +50,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_TENSOR: o->tensor = arg; return true;
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
 	case OPT_FORCE: o->force = true; return true;
+	case OPT_SHA256: o->check = UW_RESTORE_SHA256; return true;
 	}
 	return false;
 }
@@ -107,7 +112,7 @@ static int restore(struct uw_tool *tool, const struct opts *o, const struct uw_b
 		total += bundle->manifest.files[i].nbytes;
 	uw_progress_begin(&tool->progress, "decompress", o->tensor == NULL ? total : 0);
 	status = o->tensor != NULL ? restore_tensor(tool, o, bundle, sink, &err) :
-				     uw_model_restore(bundle, &tool->job, sink, &where, &err);
+				     uw_model_restore(bundle, o->check, &tool->job, sink, &where, &err);
 	uw_progress_end(&tool->progress);
 	if (status == UW_OK) {
 		status = uw_sink_commit(sink, &err);

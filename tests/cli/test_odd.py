@@ -336,7 +336,17 @@ class HostileBundles(Hostile):
         def change(top):
             a, b = top["files"][1], top["files"][2]
             a["sha256"], b["sha256"] = b["sha256"], a["sha256"]
-        self.refused_manifest("sha256", change)
+        bundle = self.copy()
+        change_manifest(bundle, change)
+        self.run_tool("verify", bundle, expect=5)
+        self.run_tool("compress", bundle, "-o", "again", "-p", "inference", expect=5)
+        for out in "out", "out.tar", "canary":
+            r = self.run_tool("decompress", bundle, "-o", out, "-f", "--sha256", expect=5)
+            self.assertIn("sub/m.safetensors: ", r.stderr)
+        after = {p: v for p, v in read_tree(self.dir).items() if not p.startswith("bad")}
+        self.assertEqual(after, self.before)
+        self.assert_tree(self.restore(bundle, "out"), self.tree)  # all it restores has the right checksums
+        self.assert_tree(self.restore("good", "whole", "--sha256"), self.tree)
 
     def test_missing_files(self):
         for path in "a.txt", "sub/m.safetensors.uw", "z":

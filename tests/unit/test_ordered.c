@@ -70,16 +70,30 @@ static enum uw_status stage_1(void *ctx, unsigned slot, uint64_t item, struct uw
 	return stage(ctx, 1, slot, item, err);
 }
 
+static enum uw_status stage_2(void *ctx, unsigned slot, uint64_t item, struct uw_error *err)
+{
+	return stage(ctx, 2, slot, item, err);
+}
+
 static enum uw_status run(struct probe *p, uint64_t nitems, unsigned nworkers, struct uw_error *err)
 {
 	struct uw_ordered job = {
-		.nitems = nitems, .nworkers = nworkers, .work = work, .stage = { stage_0, stage_1 }, .ctx = p,
+		.nitems = nitems, .nworkers = nworkers, .work = work, .stage = { stage_0, stage_1, stage_2 },
+		.ctx = p,
 	};
 
 	return uw_ordered_run(&job, err);
 }
 
-static const struct probe fresh = { .fail_item = { NONE, NONE, NONE } };
+static enum uw_status count(void *ctx, unsigned slot, uint64_t item, struct uw_error *err)
+{
+	struct probe *p = ctx;
+
+	p->worked++;
+	return UW_OK;
+}
+
+static const struct probe fresh = { .fail_item = { NONE, NONE, NONE, NONE } };
 
 static void test_all_in_order(void **state)
 {
@@ -90,18 +104,38 @@ static void test_all_in_order(void **state)
 			assert_int_equal(run(&p, nitems, nworkers, NULL), UW_OK);
 			assert_false(p.broken);
 			assert_int_equal(p.worked, nitems);
-			assert_int_equal(p.seen[0], nitems);
-			assert_int_equal(p.seen[1], nitems);
+			for (int i = 0; i < UW_ORDERED_NSTAGES; i++)
+				assert_int_equal(p.seen[i], nitems);
+		}
+	}
+}
+
+/* With stages left out, the others see every item, and the slots come back. */
+static void test_missing_stages(void **state)
+{
+	for (unsigned there = 0; there < 1u << UW_ORDERED_NSTAGES; there++) {
+		for (unsigned nworkers = 1; nworkers <= 4; nworkers++) {
+			struct probe p = fresh;
+			struct uw_ordered job = { .nitems = NITEMS, .nworkers = nworkers, .work = count, .ctx = &p };
+
+			job.stage[0] = (there & 1) != 0 ? stage_0 : NULL;
+			job.stage[1] = (there & 2) != 0 ? stage_1 : NULL;
+			job.stage[2] = (there & 4) != 0 ? stage_2 : NULL;
+			assert_int_equal(uw_ordered_run(&job, NULL), UW_OK);
+			assert_int_equal(p.worked, NITEMS);
+			for (int i = 0; i < UW_ORDERED_NSTAGES; i++)
+				assert_int_equal(p.seen[i], (there >> i & 1) != 0 ? NITEMS : 0);
 		}
 	}
 }
 
 static void test_lowest_failure(void **state)
 {
-	/* in work, stage 0, stage 1 */
-	static const int fails[][3] = {
-		{ 0, NONE, NONE }, { 40, NONE, NONE }, { NONE, 40, NONE }, { NONE, NONE, 40 }, { 40, 41, 42 },
-		{ 42, 41, 40 }, { 41, 40, 42 }, { NITEMS - 1, NONE, NONE }, { NONE, NONE, NITEMS - 1 },
+	/* in work, in each stage */
+	static const int fails[][1 + UW_ORDERED_NSTAGES] = {
+		{ 0, NONE, NONE, NONE }, { 40, NONE, NONE, NONE }, { NONE, 40, NONE, NONE }, { NONE, NONE, 40, NONE },
+		{ NONE, NONE, NONE, 40 }, { 40, 41, 42, 43 }, { 43, 42, 41, 40 }, { 41, 40, 42, 43 },
+		{ NITEMS - 1, NONE, NONE, NONE }, { NONE, NONE, NONE, NITEMS - 1 },
 	};
 
 	for (size_t i = 0; i < sizeof(fails) / sizeof(fails[0]); i++) {
@@ -110,7 +144,7 @@ static void test_lowest_failure(void **state)
 			struct probe p = fresh;
 			uint64_t lowest = NITEMS;
 
-			for (int place = 0; place < 3; place++) {
+			for (int place = 0; place <= UW_ORDERED_NSTAGES; place++) {
 				p.fail_item[place] = fails[i][place];
 				if (fails[i][place] != NONE && (uint64_t)fails[i][place] < lowest)
 					lowest = (uint64_t)fails[i][place];
@@ -119,7 +153,8 @@ static void test_lowest_failure(void **state)
 			assert_false(p.broken);
 			assert_int_equal(err.file_off, lowest);
 			/* those before it are through; the one itself got as far as where it failed */
-			assert_int_equal(p.seen[1], lowest + (fails[i][2] == (int)lowest));
+			assert_int_equal(p.seen[UW_ORDERED_NSTAGES - 1],
+					 lowest + (fails[i][UW_ORDERED_NSTAGES] == (int)lowest));
 		}
 	}
 }
@@ -128,6 +163,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_in_order),
+		cmocka_unit_test(test_missing_stages),
 		cmocka_unit_test(test_lowest_failure),
 	};
 

@@ -4,17 +4,10 @@
 #include <string.h>
 
 struct restore {
+	bool sha256_wanted; /* always of a plain file: it has no other checksum */
 	struct uw_sha256 sha256;
 	struct uw_sink *sink; /* NULL: only verifies */
 };
-
-static enum uw_status place_piece(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
-				  const void *data, struct uw_error *err)
-{
-	const struct restore *r = ctx;
-
-	return uw_sink_write_at(r->sink, data, (size_t)slice->src_nbytes, extent->src_off + slice->src_off, err);
-}
 
 static enum uw_status hash_piece(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
 				 const void *data, struct uw_error *err)
@@ -36,11 +29,9 @@ static enum uw_status output_piece(void *ctx, const struct uw_extent *extent, co
 static enum uw_status restore_container(struct restore *r, const struct uw_container *container,
 					const struct uw_job *job, struct uw_error *err)
 {
-	bool any_order = r->sink != NULL && uw_sink_any_order(r->sink);
 	const struct uw_pieces pieces = {
-		.place = any_order ? place_piece : NULL,
-		.hash = hash_piece,
-		.output = r->sink != NULL && !any_order ? output_piece : NULL,
+		.hash = r->sha256_wanted ? hash_piece : NULL,
+		.output = r->sink != NULL ? output_piece : NULL,
 		.ctx = r,
 	};
 
@@ -56,35 +47,47 @@ static enum uw_status take_bytes(void *ctx, const void *data, size_t nbytes, str
 	return r->sink != NULL ? uw_sink_write(r->sink, data, nbytes, err) : UW_OK;
 }
 
-enum uw_status uw_file_restore(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
-			       const struct uw_job *job, struct uw_sink *sink, struct uw_error *err)
+/* The opened file's bytes, and their SHA-256 compared with the manifest. */
+static enum uw_status restore_with_sha256(struct restore *r, const struct uw_bundle_file *opened,
+					  const struct uw_manifest_file *file, const struct uw_job *job,
+					  struct uw_error *err)
 {
-	struct restore r = { .sink = sink };
-	struct uw_bundle_file opened;
 	uint8_t digest[UW_SHA256_NBYTES];
-	enum uw_status status = uw_bundle_file_open(bundle, file, &opened, err);
+	enum uw_status status = uw_sha256_init(&r->sha256, err);
 
 	if (status != UW_OK)
 		return status;
-	status = uw_sha256_init(&r.sha256, err);
-	if (status == UW_OK) {
-		if (opened.is_container)
-			status = restore_container(&r, &opened.container, job, err);
-		else
-			status = uw_blob_each(job, &opened.source, take_bytes, &r, err);
-		if (status == UW_OK)
-			status = uw_sha256_final(&r.sha256, digest, err);
-		else
-			uw_sha256_free(&r.sha256);
+	status = opened->is_container ? restore_container(r, &opened->container, job, err) :
+					uw_blob_each(job, &opened->source, take_bytes, r, err);
+	if (status != UW_OK) {
+		uw_sha256_free(&r->sha256);
+		return status;
 	}
-	if (status == UW_OK && !bundle->bare && memcmp(digest, file->sha256, sizeof(digest)) != 0)
+	status = uw_sha256_final(&r->sha256, digest, err);
+	if (status == UW_OK && memcmp(digest, file->sha256, sizeof(digest)) != 0)
 		status = uw_fail(err, UW_ERR_CHECKSUM, UW_NO_OFFSET, "SHA-256 is not that of the manifest");
+	return status;
+}
+
+enum uw_status uw_file_restore(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
+			       enum uw_restore_check check, const struct uw_job *job, struct uw_sink *sink,
+			       struct uw_error *err)
+{
+	struct uw_bundle_file opened;
+	enum uw_status status = uw_bundle_file_open(bundle, file, &opened, err);
+	struct restore r = { .sink = sink };
+
+	if (status != UW_OK)
+		return status;
+	r.sha256_wanted = !bundle->bare && (check == UW_RESTORE_SHA256 || !opened.is_container);
+	status = r.sha256_wanted ? restore_with_sha256(&r, &opened, file, job, err) :
+				   restore_container(&r, &opened.container, job, err);
 	uw_bundle_file_close(&opened);
 	return status;
 }
 
-enum uw_status uw_model_restore(const struct uw_bundle *bundle, const struct uw_job *job, struct uw_sink *sink,
-				const char **where, struct uw_error *err)
+enum uw_status uw_model_restore(const struct uw_bundle *bundle, enum uw_restore_check check, const struct uw_job *job,
+				struct uw_sink *sink, const char **where, struct uw_error *err)
 {
 	*where = NULL;
 	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++) {
@@ -92,7 +95,7 @@ enum uw_status uw_model_restore(const struct uw_bundle *bundle, const struct uw_
 		enum uw_status status = uw_sink_begin(sink, file->path, file->nbytes, file->executable, err);
 
 		if (status == UW_OK)
-			status = uw_file_restore(bundle, file, job, sink, err);
+			status = uw_file_restore(bundle, file, check, job, sink, err);
 		if (status == UW_OK)
 			status = uw_sink_end(sink, err);
 		if (status != UW_OK) {

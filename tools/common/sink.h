@@ -19,10 +19,6 @@ struct uw_sink_ops {
 	enum uw_status (*begin)(struct uw_sink *sink, const char *path, uint64_t nbytes, bool executable,
 				struct uw_error *err);
 	enum uw_status (*write)(struct uw_sink *sink, const void *data, size_t nbytes, struct uw_error *err);
-	/* Writes at an offset of a file of known size; any threads at once, each byte once, and no `write` to the same
-	 * file. NULL: this sink cannot. */
-	enum uw_status (*write_at)(struct uw_sink *sink, const void *data, size_t nbytes, uint64_t off,
-				   struct uw_error *err);
 	/* Ends the file; it is an error if its size is not the one announced. */
 	enum uw_status (*end)(struct uw_sink *sink, struct uw_error *err);
 	/* Makes everything durable and gives it its final name. After it only close. */
@@ -77,18 +73,6 @@ static inline enum uw_status uw_sink_begin(struct uw_sink *s, const char *path, 
 static inline enum uw_status uw_sink_write(struct uw_sink *s, const void *data, size_t nbytes, struct uw_error *err)
 {
 	return s->ops->write(s, data, nbytes, err);
-}
-
-/* Can the file that was begun, its size known, be written by uw_sink_write_at? */
-static inline bool uw_sink_any_order(const struct uw_sink *s)
-{
-	return s->ops->write_at != NULL;
-}
-
-static inline enum uw_status uw_sink_write_at(struct uw_sink *s, const void *data, size_t nbytes, uint64_t off,
-					      struct uw_error *err)
-{
-	return s->ops->write_at(s, data, nbytes, off, err);
 }
 
 static inline enum uw_status uw_sink_end(struct uw_sink *s, struct uw_error *err)

@@ -319,7 +319,7 @@ static enum uw_status open_output(struct archive_sink *s, const char *path, stru
 enum uw_status uw_sink_open_archive(const char *path, enum uw_archive_kind kind, enum uw_replace replace,
 				    struct uw_sink **sink, struct uw_error *err)
 {
-	static const struct uw_sink_ops ops = {archive_begin, archive_sink_write, NULL, archive_end, archive_commit,
+	static const struct uw_sink_ops ops = {archive_begin, archive_sink_write, archive_end, archive_commit,
 					       archive_sink_close};
 	struct archive_sink *s = calloc(1, sizeof(*s));
 	enum uw_status status;

@@ -53,15 +53,6 @@ static enum uw_status file_write(struct uw_sink *sink, const void *data, size_t 
 	return uw_phase_move(&s->phase, UW_PHASE_FILE, status);
 }
 
-static enum uw_status file_write_at(struct uw_sink *sink, const void *data, size_t nbytes, uint64_t off,
-				     struct uw_error *err)
-{
-	struct file_sink *s = (struct file_sink *)sink;
-
-	/* the phase stays as it is: other threads look at it, and whoever began the file hears of the failure */
-	return uw_outfile_write_at(&s->file, data, nbytes, off, err);
-}
-
 static enum uw_status file_end(struct uw_sink *sink, struct uw_error *err)
 {
 	struct file_sink *s = (struct file_sink *)sink;
@@ -99,9 +90,7 @@ static void file_close(struct uw_sink *sink)
 enum uw_status uw_sink_open_file(const char *path, enum uw_replace replace, struct uw_sink **sink,
 				 struct uw_error *err)
 {
-	static const struct uw_sink_ops file_ops = {file_begin, file_write, file_write_at, file_end, file_commit,
-						    file_close};
-	static const struct uw_sink_ops stdout_ops = {file_begin, file_write, NULL, file_end, file_commit, file_close};
+	static const struct uw_sink_ops ops = {file_begin, file_write, file_end, file_commit, file_close};
 	struct file_sink *s = calloc(1, sizeof(*s));
 	enum uw_status status;
 
@@ -110,7 +99,7 @@ enum uw_status uw_sink_open_file(const char *path, enum uw_replace replace, stru
 	s->file.fd = -1;
 	s->replace = replace != UW_REPLACE_NEVER;
 	s->to_stdout = strcmp(path, "-") == 0;
-	s->base.ops = s->to_stdout ? &stdout_ops : &file_ops;
+	s->base.ops = &ops;
 	if (!s->to_stdout)
 		status = uw_target_open_file(&s->target, path, s->replace, err);
 	else if (!s->replace && isatty(STDOUT_FILENO))

@@ -104,15 +104,6 @@ static enum uw_status folder_write(struct uw_sink *sink, const void *data, size_
 	return uw_phase_move(&s->phase, UW_PHASE_FILE, status);
 }
 
-static enum uw_status folder_write_at(struct uw_sink *sink, const void *data, size_t nbytes, uint64_t off,
-				     struct uw_error *err)
-{
-	struct folder_sink *s = (struct folder_sink *)sink;
-
-	/* the phase stays as it is: other threads look at it, and whoever began the file hears of the failure */
-	return uw_outfile_write_at(&s->file, data, nbytes, off, err);
-}
-
 static enum uw_status folder_end(struct uw_sink *sink, struct uw_error *err)
 {
 	struct folder_sink *s = (struct folder_sink *)sink;
@@ -245,8 +236,7 @@ static enum uw_status make_temporary(struct folder_sink *s, struct uw_error *err
 	return UW_OK;
 }
 
-static const struct uw_sink_ops folder_ops = {folder_begin, folder_write, folder_write_at, folder_end, folder_commit,
-						  folder_close};
+static const struct uw_sink_ops folder_ops = {folder_begin, folder_write, folder_end, folder_commit, folder_close};
 
 enum uw_status uw_sink_open_folder(const char *path, enum uw_replace replace, struct uw_sink **sink,
 				   struct uw_error *err)

@@ -2,7 +2,9 @@
 /* One file being written: every byte or an error, the announced size, and on disk before it counts. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "sink_private.h"
@@ -36,14 +38,28 @@ int uw_sync_folder(int fd)
 	return fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP ? 0 : -1;
 }
 
+/* A full disk shows now and not after hours; 0 or an errno. A tmpfs would clear all of the memory at once, while nobody
+ * decodes: there it has to do that as much is free. Not posix_fallocate: where the file system cannot, it writes zeros. */
+static int reserve(int fd, uint64_t nbytes)
+{
+	struct statfs fs;
+
+	if (nbytes == 0 || nbytes > INT64_MAX)
+		return 0;
+	if (fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC) /* without a limit it has 0 blocks */
+		return fs.f_blocks != 0 && nbytes / (uint64_t)fs.f_bsize > fs.f_bavail ? ENOSPC : 0;
+	if (fallocate(fd, 0, 0, (off_t)nbytes) != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+		return errno;
+	return 0;
+}
+
 enum uw_status uw_outfile_begin(struct uw_outfile *f, int fd, uint64_t nbytes, struct uw_error *err)
 {
+	int problem = reserve(fd, nbytes);
+
 	*f = (struct uw_outfile){.fd = fd, .nbytes = nbytes};
-	/* A full disk shows now and not after hours. Not posix_fallocate: where the file system cannot, it writes
-	 * zeros. */
-	if (nbytes != 0 && nbytes <= INT64_MAX && fallocate(fd, 0, 0, (off_t)nbytes) != 0 &&
-	    (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
-		enum uw_status status = uw_fail_errno(err, errno, "cannot reserve %llu bytes", (unsigned long long)nbytes);
+	if (problem != 0) {
+		enum uw_status status = uw_fail_errno(err, problem, "cannot reserve %llu bytes", (unsigned long long)nbytes);
 
 		uw_outfile_drop(f);
 		return status;
@@ -58,29 +74,6 @@ enum uw_status uw_outfile_write(struct uw_outfile *f, const void *data, size_t n
 			       (unsigned long long)f->nbytes);
 	if (uw_write_all(f->fd, data, n) != 0)
 		return uw_fail_errno(err, errno, "cannot write");
-	f->written += n;
-	return UW_OK;
-}
-
-enum uw_status uw_outfile_write_at(struct uw_outfile *f, const void *data, size_t n, uint64_t off,
-				   struct uw_error *err)
-{
-	const char *p = data;
-
-	if (f->nbytes > INT64_MAX || off > f->nbytes || n > f->nbytes - off)
-		return uw_fail(err, UW_ERR_MISMATCH, off, "bytes behind the %llu announced",
-			       (unsigned long long)f->nbytes);
-	for (size_t left = n; left > 0;) {
-		ssize_t done = pwrite(f->fd, p, left, (off_t)off);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return uw_fail_errno(err, done < 0 ? errno : EIO, "cannot write");
-		p += done;
-		off += (uint64_t)done;
-		left -= (size_t)done;
-	}
 	f->written += n;
 	return UW_OK;
 }

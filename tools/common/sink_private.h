@@ -60,7 +60,7 @@ void uw_target_close(struct uw_target *t); /* discards and frees */
 struct uw_outfile {
 	int fd;           /* -1: none */
 	uint64_t nbytes;  /* announced, or UW_SIZE_UNKNOWN */
-	_Atomic uint64_t written;
+	uint64_t written;
 };
 
 /* All of n bytes, through EINTR, short writes and a pipe that is full and non-blocking; -1 and errno on failure. */
@@ -72,9 +72,6 @@ int uw_sync_folder(int fd);
 /* Takes the descriptor, also on failure, and reserves the space. */
 UW_MUST_CHECK enum uw_status uw_outfile_begin(struct uw_outfile *f, int fd, uint64_t nbytes, struct uw_error *err);
 UW_MUST_CHECK enum uw_status uw_outfile_write(struct uw_outfile *f, const void *data, size_t n, struct uw_error *err);
-/* As uw_sink_ops.write_at. */
-UW_MUST_CHECK enum uw_status uw_outfile_write_at(struct uw_outfile *f, const void *data, size_t n, uint64_t off,
-						 struct uw_error *err);
 UW_MUST_CHECK enum uw_status uw_outfile_end(struct uw_outfile *f, struct uw_error *err); /* size check, fsync, close */
 void uw_outfile_drop(struct uw_outfile *f);
 

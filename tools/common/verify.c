@@ -63,7 +63,7 @@ static enum uw_status verify_header(const struct uw_bundle_file *opened, struct 
 static enum uw_status verify_decoded(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
 				     const struct uw_job *job, struct uw_error *err)
 {
-	enum uw_status status = uw_file_restore(bundle, file, job, NULL, err);
+	enum uw_status status = uw_file_restore(bundle, file, UW_RESTORE_SHA256, job, NULL, err);
 	struct uw_bundle_file opened;
 
 	if (status != UW_OK || !file->container)

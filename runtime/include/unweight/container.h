@@ -89,12 +89,11 @@ void uw_container_close(struct uw_container *container);
 typedef enum uw_status (*uw_piece_fn)(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
 				      const void *data, struct uw_error *err);
 
-/* Where the pieces go; any function may be NULL, and without any this only verifies. Each piece goes through all three
- * in the order below, `hash` of one while `output` of an earlier one and `place` of others run. */
+/* Where the pieces go, in order, one at a time; either function may be NULL, and without any this only verifies. Each
+ * piece goes through `hash` first, which takes the next one while `output` runs. */
 struct uw_pieces {
-	uw_piece_fn place;  /* from any thread, in any order, before the extent's hash is known to be right */
-	uw_piece_fn hash;   /* in order, one at a time; its time counts as UW_STAGE_HASH, that of the others as output */
-	uw_piece_fn output; /* in order, one at a time */
+	uw_piece_fn hash;   /* its time counts as UW_STAGE_HASH */
+	uw_piece_fn output; /* that of this one as UW_STAGE_OUTPUT */
 	void *ctx;
 };
 
