@@ -10,21 +10,10 @@
 
 #include "linear_amx.h"
 
-/* Pair p of a tile column is columns 2 p and 2 p + 1. */
 static void pack(const struct uw_linear_dims *dims, const void *x, enum uw_linear_type type, size_t ld,
 		 uint64_t first, uint64_t end, void *packed)
 {
-	uint64_t nsteps = amx_packed_steps(dims), last = end == dims->batch ? nsteps * UW_PACK_ROWS : end;
-
-	for (uint64_t n = first; n < last; n++) {
-		for (uint64_t c = 0; c < dims->col_end; c++) {
-			uint16_t *to = (uint16_t *)packed +
-				       amx_x_off(nsteps, n / UW_PACK_ROWS, c / UW_TILE_COLS) / sizeof(*to);
-
-			to[32 * (c % UW_TILE_COLS / 2) + 2 * (n % UW_PACK_ROWS) + c % 2] =
-				n < end ? uw_linear_x_at(x, type, n * ld + c) : 0;
-		}
-	}
+	amx_pack(true, dims, x, type, ld, first, end, packed);
 }
 
 static void gemm(const struct uw_linear_dims *dims, const struct uw_linear_run *run, const void *packed, float *y,
