@@ -3,6 +3,7 @@
  * A BF16 GEMM that owes nothing to the compressed forms: our AMX loops with weights in their natural order, which they
  * only copy. Not a kernel of the library, since its sums are in an order of their own.
  */
+#include "../../cpu_level.h"
 #include "bench_linear.h"
 #include "unweight/kernels.h"
 
@@ -34,7 +35,7 @@ unsigned bench_variants_natural(const struct bench_case *c, struct bench_variant
 		.gemm = { NULL, NULL, gemm },
 	};
 
-	if (!(uw_cpu_flags() & UW_CPU_AMX))
+	if (!(cpu_level_flags() & UW_CPU_AMX))
 		return 0;
 	*v = bench_variant_of(c, &kernel, UW_LINEAR_RAW, "natural");
 	return 1;
