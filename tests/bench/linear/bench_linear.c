@@ -2,7 +2,8 @@
 /*
  * One core, or two of them at once: variants take turns, each product with another matrix, so that weights come from
  * DRAM. A matrix is multiplied slice by slice, as groups of a bundle are, so x comes from a cache. A round counts for a
- * variant if nothing disturbed it there. Times are scaled to the whole matrix, and packing x is added. The ratio of a variant is the median over rounds of the fastest baseline's time by its own.
+ * variant if nothing disturbed it there. Times are scaled to the whole matrix, and packing x is added. The ratio of a
+ * variant is the median over rounds of the fastest baseline's time by its own.
  * CSV on stdout, for bench_linear.py.
  */
 #include <getopt.h>
@@ -136,7 +137,8 @@ static void report(const struct settings *set, const struct bench_case *c, const
 		double ratio = ratio_of(r->time[base], r->time[i], r->nrounds, &npairs);
 
 		printf("%s,%llux%llu,%u,%llu,%s,%d,%.4f,%.2f,%.1f,%.3f,%s,%u\n", set->level,
-		       (unsigned long long)w->nrows, (unsigned long long)w->ncols, c->nthreads, (unsigned long long)c->batch, r->v[i].name,
+		       (unsigned long long)w->nrows, (unsigned long long)w->ncols, c->nthreads, (unsigned long long)c->batch,
+		       r->v[i].name,
 		       (int)r->v[i].baseline, t * 1e3, nbytes / t * 1e-9, flops / t * 1e-9, ratio, r->v[base].name,
 		       npairs);
 	}
