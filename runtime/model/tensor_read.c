@@ -293,7 +293,7 @@ enum uw_status uw_tensor_read_rows(const struct uw_model *model, const struct uw
 		return uw_tensor_failed(tensor, uw_fail(err, UW_ERR_SHAPE, UW_NO_OFFSET, "slice"), err);
 	width = (read.slice.col_end - read.slice.col_begin) * read.grid.size;
 	read.stride = row_stride != 0 ? row_stride : width;
-	if (!room_of(&read, &room))
+	if (!room_of(&read, &room) || (row_stride != 0 && (size_t)room != room)) /* 32-bit: nobody has that room */
 		return uw_tensor_failed(
 			tensor, uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "rows %zu bytes apart", row_stride), err);
 	if (dst_nbytes < room)

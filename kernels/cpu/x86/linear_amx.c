@@ -3,29 +3,10 @@
 #include "linear_amx.h"
 #include "x86.h"
 
-/* Row i of a step holds, for each tile column and pair, dword i of 16: pair p of the first vectors, then of the second
- * ones. */
 static void pack(const struct uw_linear_dims *dims, const void *x, enum uw_linear_type type, size_t ld,
 		 uint64_t first, uint64_t end, void *packed)
 {
-	struct uw_linear_cols cols = uw_linear_cols(dims);
-	uint64_t nsteps = amx_packed_steps(dims), last = end == dims->batch ? nsteps * UW_PACK_ROWS : end;
-	size_t nx = (size_t)(dims->col_end - dims->col_begin);
-
-	for (uint64_t n = first; n < last; n++) {
-		for (uint64_t k = 0; k < cols.n; k++) {
-			uint16_t *to = (uint16_t *)packed + amx_x_off(nsteps, n / UW_PACK_ROWS, k) / sizeof(*to) +
-				       2 * (n % UW_PACK_ROWS);
-
-			for (uint32_t c = 0; c < UW_TILE_COLS; c++) {
-				uint32_t p = 16 * (c / 8 % 2) + 4 * (c / 2 % 4) + c / 16;
-				size_t at = (size_t)k * UW_TILE_COLS + c - cols.head;
-				bool inside = n < end && at < nx; /* before the range, `at` is huge */
-
-				to[32 * p + c % 2] = inside ? uw_linear_x_at(x, type, n * ld + at) : 0;
-			}
-		}
-	}
+	amx_pack(false, dims, x, type, ld, first, end, packed);
 }
 
 static struct amx_job job_of(const struct uw_linear_dims *dims, const struct uw_linear_run *run, const void *packed,

@@ -23,9 +23,15 @@
 #define PANEL_SHARED 16u   /* ... which is from this many 16 rows of it on */
 #define PANEL_BATCH 512u   /* of the batch at a time */
 
-/* Tiles between the one that is decoded and the one that is prefetched; tile columns, for RAW. */
-#define AHEAD 3u
-#define AHEAD_HALF 4u /* and for panels: the next ones of the same tile rows */
+/* Tiles between the one that is decoded and those that are prefetched into the first and, unless it is 0, the second
+ * level; for RAW, tile columns. What stays in a half of a row block goes ahead by whole tile columns of it. */
+struct amx_ahead {
+	size_t near, far;
+};
+
+#define AHEAD ((struct amx_ahead){ 3, 0 })
+#define AHEAD_HALF ((struct amx_ahead){ 4, 0 })
+#define AHEAD_FAR ((struct amx_ahead){ 4, 16 })
 
 /* Tile registers: sums 0 .. 3, weights 4, 5, x 6, 7. */
 
@@ -106,11 +112,12 @@ UW_INLINE uint32_t amx_block_high(const struct amx_job *job, uint64_t b)
 	return (uw_linear_block_rows(job->run, b) + UW_TILE_ROWS - 1) / UW_TILE_ROWS;
 }
 
-UW_INLINE void prefetch_line(const void *p, size_t ahead)
+/* What is a number of pieces of `nbytes` behind p, which may be anywhere. */
+UW_INLINE void prefetch_line(const void *p, struct amx_ahead ahead, size_t nbytes)
 {
-	if (ahead == 0)
-		return;
-	_mm_prefetch((const char *)((uintptr_t)p + ahead), _MM_HINT_T0); /* may point anywhere */
+	_mm_prefetch((const char *)((uintptr_t)p + ahead.near * nbytes), _MM_HINT_T0);
+	if (ahead.far > 0)
+		_mm_prefetch((const char *)((uintptr_t)p + ahead.far * nbytes), _MM_HINT_T1);
 }
 
 UW_INLINE void put_unit(uint8_t *to, unsigned g, const __m512i a[4])
@@ -121,30 +128,31 @@ UW_INLINE void put_unit(uint8_t *to, unsigned g, const __m512i a[4])
 	_mm512_store_si512(to + UW_AMX_TILE + 64 * (g + 8), a[3]);
 }
 
-UW_INLINE void decode_p4(const uint8_t *s, const uint8_t *nib, const uint8_t *palette, size_t ahead, uint8_t *to)
+UW_INLINE void decode_p4(const uint8_t *s, const uint8_t *nib, const uint8_t *palette, struct amx_ahead ahead,
+			 uint8_t *to)
 {
 	__m512i pairs = uw_p4_load_pairs(palette);
 
 	for (unsigned g = 0; g < 8; g++) {
 		__m512i a[4];
 
-		prefetch_line(s + 64 * g, ahead * UW_TILE_WEIGHTS);
-		prefetch_line(s + 64 * g + 512, ahead * UW_TILE_WEIGHTS);
-		prefetch_line(nib + 64 * g, ahead * UW_TILE_WEIGHTS / 2);
+		prefetch_line(s + 64 * g, ahead, UW_TILE_WEIGHTS);
+		prefetch_line(s + 64 * g + 512, ahead, UW_TILE_WEIGHTS);
+		prefetch_line(nib + 64 * g, ahead, UW_TILE_WEIGHTS / 2);
 		uw_unit_p4(s + 64 * g, nib + 64 * g, pairs, a);
 		put_unit(to, g, a);
 	}
 }
 
-UW_INLINE void decode_e8(const uint8_t *s, const uint8_t *e, size_t ahead, uint8_t *to)
+UW_INLINE void decode_e8(const uint8_t *s, const uint8_t *e, struct amx_ahead ahead, uint8_t *to)
 {
 	for (unsigned g = 0; g < 8; g++) {
 		__m512i a[4];
 
-		prefetch_line(s + 64 * g, ahead * UW_TILE_WEIGHTS);
-		prefetch_line(s + 64 * g + 512, ahead * UW_TILE_WEIGHTS);
-		prefetch_line(e + 64 * g, ahead * UW_TILE_WEIGHTS);
-		prefetch_line(e + 64 * g + 512, ahead * UW_TILE_WEIGHTS);
+		prefetch_line(s + 64 * g, ahead, UW_TILE_WEIGHTS);
+		prefetch_line(s + 64 * g + 512, ahead, UW_TILE_WEIGHTS);
+		prefetch_line(e + 64 * g, ahead, UW_TILE_WEIGHTS);
+		prefetch_line(e + 64 * g + 512, ahead, UW_TILE_WEIGHTS);
 		uw_unit_e8(s + 64 * g, e + 32 * g, a);
 		put_unit(to, g, a);
 	}
@@ -172,7 +180,7 @@ static __attribute__((noinline)) void amx_clip(uint64_t cols, uint8_t *to)
 
 /* One tile of P4 or E8 into UW_AMX_PAIR bytes. */
 UW_INLINE void decode_coded(const struct amx_job *job, unsigned source, const struct amx_place *at,
-				struct uw_linear_chunk *chunk, size_t ahead, uint8_t *to)
+				struct uw_linear_chunk *chunk, struct amx_ahead ahead, uint8_t *to)
 {
 	const struct uw_linear_run *run = job->run;
 	uint64_t t = at->b * uw_linear_block_tiles(run->ncols) + (job->cols.first + at->k) * at->high + at->w;
@@ -191,8 +199,8 @@ UW_INLINE void decode_coded(const struct amx_job *job, unsigned source, const st
 }
 
 /* 16 rows x 64 columns of RAW. Rows that do not exist stay what they are: sums of theirs are not used. */
-UW_INLINE void decode_raw(const struct amx_job *job, unsigned source, const struct amx_place *at, size_t ahead,
-			  uint8_t *to)
+UW_INLINE void decode_raw(const struct amx_job *job, unsigned source, const struct amx_place *at,
+			  struct amx_ahead ahead, uint8_t *to)
 {
 	const struct uw_linear_run *run = job->run;
 	const uint16_t *row = run->weights + (at->b * UW_ROW_BLOCK + at->w * UW_TILE_ROWS) * run->ld +
@@ -205,8 +213,8 @@ UW_INLINE void decode_raw(const struct amx_job *job, unsigned source, const stru
 	for (uint32_t r = 0; r < nrows; r++, row += run->ld, to += 64) {
 		__m512i left, right, a[2];
 
-		prefetch_line(row, ahead * 128);
-		prefetch_line(row + 32, ahead * 128);
+		prefetch_line(row, ahead, 128);
+		prefetch_line(row + 32, ahead, 128);
 		if (edge) {
 			left = _mm512_maskz_loadu_epi16((__mmask32)cols, row);
 			right = _mm512_maskz_loadu_epi16((__mmask32)(cols >> 32), row + 32);
@@ -231,7 +239,7 @@ UW_INLINE bool is_raw(unsigned source)
 }
 
 UW_INLINE void decode_tile(const struct amx_job *job, unsigned source, const struct amx_place *at,
-			       struct uw_linear_chunk *chunk, size_t ahead, uint8_t *to)
+			       struct uw_linear_chunk *chunk, struct amx_ahead ahead, uint8_t *to)
 {
 	if (is_raw(source))
 		decode_raw(job, source, at, ahead, to);
@@ -315,19 +323,19 @@ UW_INLINE void multiply_column(const uint8_t *weights, uint32_t high, const uint
 	}
 }
 
-/* Two tiles of weights, `apart` bytes from each other, with two of x. */
-UW_INLINE void multiply_square(const uint8_t *weights, size_t apart, const uint8_t *x)
+/* The first (h = 0) or second vectors of two tiles of weights, `apart` bytes from each other, with two of x. */
+UW_INLINE void multiply_square(const uint8_t *weights, size_t apart, const uint8_t *x, unsigned h)
 {
-	for (unsigned h = 0; h < 2; h++, weights += UW_AMX_TILE, x += UW_AMX_TILE) {
-		_tile_loadd(4, weights, 64);
-		_tile_loadd(6, x, 64);
-		_tile_dpbf16ps(0, 4, 6);
-		_tile_loadd(7, x + PANEL_COLS * UW_AMX_PAIR, 64);
-		_tile_dpbf16ps(1, 4, 7);
-		_tile_loadd(5, weights + apart, 64);
-		_tile_dpbf16ps(2, 5, 6);
-		_tile_dpbf16ps(3, 5, 7);
-	}
+	weights += h * UW_AMX_TILE;
+	x += h * UW_AMX_TILE;
+	_tile_loadd(4, weights, 64);
+	_tile_loadd(6, x, 64);
+	_tile_dpbf16ps(0, 4, 6);
+	_tile_loadd(7, x + PANEL_COLS * UW_AMX_PAIR, 64);
+	_tile_dpbf16ps(1, 4, 7);
+	_tile_loadd(5, weights + apart, 64);
+	_tile_dpbf16ps(2, 5, 6);
+	_tile_dpbf16ps(3, 5, 7);
 }
 
 UW_INLINE void zero_sums(void)
@@ -359,7 +367,7 @@ UW_INLINE void save_sums(float *to, size_t apart)
 /* ---- a batch of up to 16 ---- */
 
 UW_INLINE void decode_column(const struct amx_job *job, unsigned source, struct amx_place at, uint32_t nw,
-			     size_t ahead, struct uw_linear_chunk *chunk, uint8_t *to)
+			     struct amx_ahead ahead, struct uw_linear_chunk *chunk, uint8_t *to)
 {
 	for (uint32_t end = at.w + nw; at.w < end; at.w++, to += UW_AMX_PAIR)
 		decode_tile(job, source, &at, chunk, ahead, to);
@@ -408,29 +416,37 @@ UW_INLINE void gemm_16(const struct amx_job *job, unsigned source)
 
 /* ---- a batch of up to 32 ---- */
 
-/* Tile rows at.w and at.w + 1; scratch as above. */
+/*
+ * Tile rows at.w and at.w + 1; scratch as above. One tile of the next column is decoded, then half of this one is
+ * multiplied, and so on: with both of them first, the products would wait outside of what the processor can reorder.
+ */
 UW_INLINE void multiply_half(const struct amx_job *job, unsigned source, struct amx_place at)
 {
-	uint32_t nw = at.high - at.w < 2 ? at.high - at.w : 2;
+	const struct amx_ahead ahead = is_raw(source) ? AHEAD : AHEAD_FAR;
+	uint32_t first = at.w, nw = at.high - first < 2 ? at.high - first : 2;
 	uint8_t *ring = job->scratch;
 	float *sums = (float *)(void *)(ring + 8 * UW_AMX_PAIR);
 	struct uw_linear_chunk chunk;
 
 	uw_linear_chunk_start(&chunk, job->run);
 	zero_sums();
-	decode_column(job, source, at, nw, is_raw(source) ? AHEAD : AHEAD_HALF, &chunk, ring);
+	decode_column(job, source, at, nw, ahead, &chunk, ring);
 	for (uint64_t k = 0; k < job->cols.n; k++) {
+		uint8_t *next = ring + (k + 1) % 2 * 2 * UW_AMX_PAIR;
+
 		at.k = k + 1;
-		if (at.k < job->cols.n)
-			decode_column(job, source, at, nw, is_raw(source) ? AHEAD : AHEAD_HALF, &chunk,
-				      ring + at.k % 2 * 2 * UW_AMX_PAIR);
-		BARRIER();
-		multiply_square(ring + k % 2 * 2 * UW_AMX_PAIR, UW_AMX_PAIR, job->x + amx_x_off(2, 0, k));
-		BARRIER();
+		for (unsigned h = 0; h < 2; h++) {
+			at.w = first + h;
+			if (at.k < job->cols.n && h < nw)
+				decode_tile(job, source, &at, &chunk, ahead, next + h * UW_AMX_PAIR);
+			BARRIER();
+			multiply_square(ring + k % 2 * 2 * UW_AMX_PAIR, UW_AMX_PAIR, job->x + amx_x_off(2, 0, k), h);
+			BARRIER();
+		}
 	}
 	save_sums(sums, 512);
 	for (uint32_t i = 0; i < 2 * nw; i++)
-		put_sums(job, at.b, at.w + i / 2, i % 2, sums + 256 * i);
+		put_sums(job, at.b, first + i / 2, i % 2, sums + 256 * i);
 }
 
 UW_INLINE void gemm_32(const struct amx_job *job, unsigned source)
@@ -483,8 +499,10 @@ UW_INLINE void multiply_panel(const struct amx_job *job, const struct amx_part *
 		zero_sums();
 	else
 		load_sums(sums, apart);
-	for (uint32_t k = 0; k < part->ncols; k++)
-		multiply_square(half + k * UW_AMX_PAIR, PANEL_COLS * UW_AMX_PAIR, x + k * UW_AMX_PAIR);
+	for (uint32_t k = 0; k < part->ncols; k++) {
+		for (unsigned h = 0; h < 2; h++)
+			multiply_square(half + k * UW_AMX_PAIR, PANEL_COLS * UW_AMX_PAIR, x + k * UW_AMX_PAIR, h);
+	}
 	save_sums(sums, apart);
 	if (part->k + part->ncols < job->cols.n)
 		return;
@@ -524,6 +542,69 @@ UW_INLINE void gemm_panels(const struct amx_job *job, unsigned source, struct am
 			for (uint64_t i = 0; i < n; i++)
 				multiply_block(job, source, part, b + i,
 					       part->sums + i * UW_BLOCK_TILES * part->nsteps * 256);
+		}
+	}
+}
+
+/* ---- x ---- */
+
+/* 16 elements, those of `mask` from p on and zeros, as BF16 by uw_linear_round. */
+UW_INLINE __m256i amx_round(__mmask16 mask, const float *p)
+{
+	__m512i v = _mm512_maskz_loadu_epi32(mask, p), lowest = _mm512_set1_epi32(1);
+	__m512i odd = _mm512_and_si512(_mm512_srli_epi32(v, 16), lowest);
+	__m512i up = _mm512_add_epi32(v, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+	__mmask16 nan = _mm512_cmp_ps_mask(_mm512_castsi512_ps(v), _mm512_castsi512_ps(v), _CMP_UNORD_Q);
+
+	up = _mm512_mask_or_epi32(up, nan, v, _mm512_set1_epi32(0x400000));
+	return _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16));
+}
+
+/* Columns of `mask` out of 64, the first of which is element `at` of x, which may lie before x; others are zeros. */
+UW_INLINE void amx_load_x(const void *x, enum uw_linear_type type, size_t at, uint64_t mask, __m512i v[2])
+{
+	for (unsigned h = 0; h < 2; h++, at += 32, mask >>= 32) {
+		const float *p = (const float *)((uintptr_t)x + at * sizeof(*p));
+
+		if (type == UW_LINEAR_BF16) {
+			v[h] = _mm512_maskz_loadu_epi16((__mmask32)mask,
+							(const void *)((uintptr_t)x + at * sizeof(uint16_t)));
+			continue;
+		}
+		v[h] = _mm512_inserti64x4(_mm512_castsi256_si512(amx_round((__mmask16)mask, p)),
+					  amx_round((__mmask16)(mask >> 16), p + 16), 1);
+	}
+}
+
+/* Row i of a step holds, for each tile column and pair, dword i of 16: pair p of the first vectors, then of the second
+ * ones; natural: pair p is columns 2 p and 2 p + 1. */
+UW_INLINE void amx_pack(bool natural, const struct uw_linear_dims *dims, const void *x, enum uw_linear_type type,
+			size_t ld, uint64_t first, uint64_t end, uint8_t *packed)
+{
+	struct uw_linear_cols cols = uw_linear_cols(dims);
+	uint64_t nsteps = amx_packed_steps(dims), last = end == dims->batch ? nsteps * UW_PACK_ROWS : end;
+
+	for (uint64_t n = first; n < last; n += UW_PACK_ROWS) {
+		for (uint64_t k = 0; k < cols.n; k++) {
+			uint8_t *to = packed + amx_x_off(nsteps, n / UW_PACK_ROWS, k);
+			__m512 v[2][UW_PACK_ROWS];
+			uint32_t begin, stop;
+
+			uw_linear_edge(&cols, k, &begin, &stop);
+			for (unsigned i = 0; i < UW_PACK_ROWS; i++) {
+				uint64_t mask = n + i < end ? uw_col_mask(begin, stop) : 0;
+				__m512i row[2], pairs[2];
+
+				amx_load_x(x, type, (size_t)((n + i) * ld + k * UW_TILE_COLS - cols.head), mask, row);
+				uw_row_to_pairs(row[0], row[1], pairs);
+				for (unsigned h = 0; h < 2; h++)
+					v[h][i] = _mm512_castsi512_ps(natural ? row[h] : pairs[h]);
+			}
+			for (unsigned h = 0; h < 2; h++) {
+				transpose(v[h]);
+				for (unsigned p = 0; p < 16; p++)
+					_mm512_store_ps(to + h * UW_AMX_TILE + 64 * p, v[h][p]);
+			}
 		}
 	}
 }

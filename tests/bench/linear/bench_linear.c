@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One core, or two of them at once: variants take turns, each product with another slice of weights, so that weights
- * come from DRAM. A round counts for a variant if nothing disturbed it there. Times are scaled to the whole matrix, and
- * packing x is added. The ratio of a variant is the median over rounds of the fastest baseline's time by its own.
+ * One core, or two of them at once: variants take turns, each product with another matrix, so that weights come from
+ * DRAM. A matrix is multiplied slice by slice, as groups of a bundle are, so x comes from a cache. A round counts for a
+ * variant if nothing disturbed it there. Times are scaled to the whole matrix, and packing x is added. The ratio of a
+ * variant is the median over rounds of the fastest baseline's time by its own.
  * CSV on stdout, for bench_linear.py.
  */
 #include <getopt.h>
@@ -24,17 +25,24 @@ struct settings {
 	size_t nbytes;
 	const char *batches;
 	const char *only;
+	const char *level; /* UW_CPU_LEVEL; oneDNN does not know it */
 };
 
 /* ---- threads: both start a product at the same time, spinning, and it is over when both have done theirs ---- */
 
 struct team {
 	struct bench_variant *v;
-	unsigned slice[BENCH_MAX_THREADS];
+	unsigned slice[BENCH_MAX_THREADS], span, nslices; /* each thread takes `span` slices from its own on */
 	atomic_uint go, done;
 	bool good, quit;
 	pthread_t thread;
 };
+
+static void run_span(struct team *t, unsigned thread)
+{
+	for (unsigned i = 0; i < t->span; i++)
+		t->v->run(t->v->ctx, (t->slice[thread] + i) % t->nslices, thread);
+}
 
 static void *second_thread(void *arg)
 {
@@ -49,7 +57,7 @@ static void *second_thread(void *arg)
 		if (t->quit)
 			return NULL;
 		stopwatch_start(&watch);
-		t->v->run(t->v->ctx, t->slice[1], 1);
+		run_span(t, 1);
 		t->good = stopwatch_stop(&watch, &wall);
 		atomic_store(&t->done, turn);
 	}
@@ -63,12 +71,12 @@ static bool run_once(struct team *t, struct bench_variant *v, unsigned nthreads,
 	t->v = v;
 	if (nthreads == 1) {
 		stopwatch_start(&watch);
-		v->run(v->ctx, t->slice[0], 0);
+		run_span(t, 0);
 		return stopwatch_stop(&watch, wall);
 	}
 	stopwatch_start(&watch);
 	atomic_fetch_add(&t->go, 1);
-	v->run(v->ctx, t->slice[0], 0);
+	run_span(t, 0);
 	while (atomic_load(&t->done) != atomic_load(&t->go))
 		;
 	good = stopwatch_stop(&watch, wall);
@@ -107,7 +115,7 @@ static double ratio_of(const double *base, const double *times, unsigned n, unsi
 	return *npairs > 0 ? stopwatch_median(ratios, *npairs) : 0;
 }
 
-static void report(const struct bench_case *c, const struct results *r)
+static void report(const struct settings *set, const struct bench_case *c, const struct results *r)
 {
 	const struct bench_weights *w = c->weights;
 	double nbytes = (double)(w->nrows * w->ncols * 2), flops = (double)(2 * w->nrows * w->ncols * c->batch);
@@ -127,8 +135,9 @@ static void report(const struct bench_case *c, const struct results *r)
 		unsigned npairs;
 		double ratio = ratio_of(r->time[base], r->time[i], r->nrounds, &npairs);
 
-		printf("%llux%llu,%u,%llu,%s,%d,%.4f,%.2f,%.1f,%.3f,%s,%u\n", (unsigned long long)w->nrows,
-		       (unsigned long long)w->ncols, c->nthreads, (unsigned long long)c->batch, r->v[i].name,
+		printf("%s,%llux%llu,%u,%llu,%s,%d,%.4f,%.2f,%.1f,%.3f,%s,%u\n", set->level,
+		       (unsigned long long)w->nrows, (unsigned long long)w->ncols, c->nthreads, (unsigned long long)c->batch,
+		       r->v[i].name,
 		       (int)r->v[i].baseline, t * 1e3, nbytes / t * 1e-9, flops / t * 1e-9, ratio, r->v[base].name,
 		       npairs);
 	}
@@ -163,10 +172,14 @@ static void run_batch(const struct settings *set, struct team *team, struct benc
 {
 	static struct results r;
 	const struct bench_weights *w = c->weights;
-	double start, scale = (double)w->nrows / (double)w->slice_rows / c->nthreads;
+	double start, scale;
 	static unsigned cursor;
 
 	memset(&r, 0, sizeof(r));
+	team->span = (unsigned)(w->nrows / w->slice_rows / c->nthreads);
+	team->span = team->span < 1 ? 1 : team->span;
+	team->nslices = w->nslices;
+	scale = (double)w->nrows / (double)(w->slice_rows * team->span * c->nthreads);
 	r.nvariants = bench_variants_ours(c, r.v);
 	r.nvariants += bench_variants_natural(c, r.v + r.nvariants);
 	r.nvariants += bench_variants_onednn(c, r.v + r.nvariants);
@@ -188,14 +201,14 @@ static void run_batch(const struct settings *set, struct team *team, struct benc
 
 			/* no two variants near each other in the same slices: what is left in a cache helps nobody */
 			for (unsigned t = 0; t < c->nthreads; t++)
-				team->slice[t] = (cursor + t + i * (w->nslices / r.nvariants)) % w->nslices;
+				team->slice[t] = (cursor + t * team->span + i * (w->nslices / r.nvariants)) % w->nslices;
 			if (run_once(team, &r.v[i], c->nthreads, &wall))
 				r.time[i][round] = wall * scale + r.v[i].pack_s;
 		}
-		cursor = (cursor + c->nthreads) % w->nslices;
+		cursor = (cursor + c->nthreads * team->span) % w->nslices;
 		r.nrounds = round + 1;
 	}
-	report(c, &r);
+	report(set, c, &r);
 	for (unsigned i = 0; i < r.nvariants; i++)
 		r.v[i].close(r.v[i].ctx);
 }
@@ -233,7 +246,7 @@ static void run_shape(const struct settings *set, struct team *team, uint64_t nr
 
 int main(int argc, char **argv)
 {
-	struct settings set = { 1, 9, 1.5, (size_t)1 << 29, "1,2,4,8,16,32,64,128,256,512,1024", NULL };
+	struct settings set = { 1, 9, 1.5, (size_t)1 << 29, "1,2,4,8,16,32,64,128,256,512,1024", NULL, "all" };
 	static struct team team;
 	int c;
 
@@ -258,6 +271,8 @@ int main(int argc, char **argv)
 		      "ROWSxCOLS...\n", stderr);
 		return 2;
 	}
+	if (getenv("UW_CPU_LEVEL") != NULL)
+		set.level = getenv("UW_CPU_LEVEL");
 	setenv("OMP_NUM_THREADS", "1", 0); /* oneDNN's, read when it is loaded; each of our threads calls it */
 	if (set.nthreads > 1 && pthread_create(&team.thread, NULL, second_thread, &team) != 0)
 		bench_die("no thread");

@@ -10,13 +10,16 @@ work disturbed is dropped. --csv FILE: make the tables of lines that bench_linea
 """
 import argparse
 import csv
+import os
 import pathlib
 import platform
 import subprocess
 
 HERE = pathlib.Path(__file__).resolve().parent
-FIELDS = ["shape", "threads", "batch", "variant", "baseline", "ms", "gbs", "gflops", "ratio", "base", "rounds"]
+FIELDS = ["level", "shape", "threads", "batch", "variant", "baseline", "ms", "gbs", "gflops", "ratio", "base",
+          "rounds"]
 SHAPES = ["14336x4096", "4096x14336"]
+RUNS = [("all", "1", "1,2,4,8,16,32,64,128,256,512,1024"), ("avx2", "1", "1"), ("all", "2", "1,2,4,8")]
 
 
 def cpu():
@@ -28,10 +31,11 @@ def cpu():
 
 def measure(bench, seconds):
     lines = []
-    for threads, batches in (1, "1,2,4,8,16,32,64,128,256,512,1024"), (2, "1,2,4,8"):
+    for level, threads, batches in RUNS:
+        env = dict(os.environ, **({"UW_CPU_LEVEL": level} if level != "all" else {}))
         for shape in SHAPES:
-            command = [bench, "-s", str(seconds), "-t", str(threads), "-b", batches, shape]
-            lines += subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+            command = [bench, "-s", str(seconds), "-t", threads, "-b", batches, shape]
+            lines += subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout.splitlines()
     return lines
 
 
@@ -70,7 +74,7 @@ def main():
         lines = args.csv.read_text(encoding="ascii").splitlines()
     else:
         lines = measure(args.build / "tests/bench/linear/bench_linear", args.seconds)
-    lines = [line for line in lines if not line.startswith("shape,")]
+    lines = [line for line in lines if not line.startswith("level,")]
     rows = list(csv.DictReader(lines, FIELDS))
     text = ["# y = W x from DRAM", "",
             f"{cpu()}. Made by `tests/bench/linear/bench_linear.py`. FP32 out, BF16 in; Gaussian weights, sigma of "
@@ -78,12 +82,14 @@ def main():
             "through.",
             "x: time of the fastest baseline (raw twin, natural order, oneDNN) by that of the variant, median over "
             "undisturbed rounds. GB/s are those of the BF16 weights. Packing x is included. E8: exponents lie in "
-            "memory as bytes, which saves no traffic. \"natural\" is our AMX GEMM on row-major weights.", ""]
-    for threads in sorted({r["threads"] for r in rows}):
+            "memory as bytes, which saves no traffic. \"natural\" is our AMX GEMM on row-major weights. AVX2: our "
+            "kernels for that level; oneDNN uses what it likes.", ""]
+    for level, threads, _ in RUNS:
         for shape in SHAPES:
-            some = [r for r in rows if r["threads"] == threads and r["shape"] == shape]
+            some = [r for r in rows if (r["level"], r["threads"], r["shape"]) == (level, threads, shape)]
             if some:
-                text += [f"## {shape.replace('x', ' x ')}, {threads} thread{'s' if threads != '1' else ''}", ""]
+                text += [f"## {shape.replace('x', ' x ')}, {threads} thread{'s' if threads != '1' else ''}"
+                         f"{', ' + level.upper() if level != 'all' else ''}", ""]
                 text += table(some) + [""]
     (args.out / "linear.md").write_text("\n".join(text), encoding="ascii")
     (args.out / "linear.csv").write_text("\n".join([",".join(FIELDS)] + lines) + "\n", encoding="ascii")

@@ -3,6 +3,7 @@
  * A BF16 GEMM that owes nothing to the compressed forms: our AMX loops with weights in their natural order, which they
  * only copy. Not a kernel of the library, since its sums are in an order of their own.
  */
+#include "../../cpu_level.h"
 #include "bench_linear.h"
 #include "unweight/kernels.h"
 
@@ -10,21 +11,10 @@
 
 #include "linear_amx.h"
 
-/* Pair p of a tile column is columns 2 p and 2 p + 1. */
 static void pack(const struct uw_linear_dims *dims, const void *x, enum uw_linear_type type, size_t ld,
 		 uint64_t first, uint64_t end, void *packed)
 {
-	uint64_t nsteps = amx_packed_steps(dims), last = end == dims->batch ? nsteps * UW_PACK_ROWS : end;
-
-	for (uint64_t n = first; n < last; n++) {
-		for (uint64_t c = 0; c < dims->col_end; c++) {
-			uint16_t *to = (uint16_t *)packed +
-				       amx_x_off(nsteps, n / UW_PACK_ROWS, c / UW_TILE_COLS) / sizeof(*to);
-
-			to[32 * (c % UW_TILE_COLS / 2) + 2 * (n % UW_PACK_ROWS) + c % 2] =
-				n < end ? uw_linear_x_at(x, type, n * ld + c) : 0;
-		}
-	}
+	amx_pack(true, dims, x, type, ld, first, end, packed);
 }
 
 static void gemm(const struct uw_linear_dims *dims, const struct uw_linear_run *run, const void *packed, float *y,
@@ -45,7 +35,7 @@ unsigned bench_variants_natural(const struct bench_case *c, struct bench_variant
 		.gemm = { NULL, NULL, gemm },
 	};
 
-	if (!(uw_cpu_flags() & UW_CPU_AMX))
+	if (!(cpu_level_flags() & UW_CPU_AMX))
 		return 0;
 	*v = bench_variant_of(c, &kernel, UW_LINEAR_RAW, "natural");
 	return 1;
