@@ -30,11 +30,12 @@ static enum uw_status digest_of(const char *text, size_t n, char hex[2 * UW_SHA2
 
 /* ---- writing: one file a line, so that a person can read and diff it ---- */
 
-/* False: out of memory. */
+/* False: out of memory. A stream into memory tells so by what a call gives back, and nowhere else. */
 static bool write_file(FILE *f, const struct uw_manifest_file *file)
 {
 	char sha256[2 * UW_SHA256_NBYTES + 1], index[17];
 	json_t *path = json_string(file->path);
+	int head, tail;
 	char *quoted = path != NULL ? json_dumps(path, JSON_ENCODE_ANY) : NULL;
 
 	json_decref(path);
@@ -42,14 +43,14 @@ static bool write_file(FILE *f, const struct uw_manifest_file *file)
 		return false;
 	uw_hex(file->sha256, sizeof(file->sha256), sha256);
 	uw_hex(file->id.index_xxh64, sizeof(file->id.index_xxh64), index);
-	fprintf(f, "{\"path\":%s,\"size\":%" PRIu64 ",\"sha256\":\"%s\",\"executable\":%s,\"container\":",
+	head = fprintf(f, "{\"path\":%s,\"size\":%" PRIu64 ",\"sha256\":\"%s\",\"executable\":%s,\"container\":",
 		quoted, file->nbytes, sha256, file->executable ? "true" : "false");
 	if (file->container)
-		fprintf(f, "{\"size\":%" PRIu64 ",\"index_xxh3\":\"%s\"}}", file->id.nbytes, index);
+		tail = fprintf(f, "{\"size\":%" PRIu64 ",\"index_xxh3\":\"%s\"}}", file->id.nbytes, index);
 	else
-		fprintf(f, "null}");
+		tail = fputs("null}", f);
 	free(quoted);
-	return true;
+	return head >= 0 && tail >= 0;
 }
 
 static enum uw_status fail_nomem(struct uw_error *err)
@@ -62,19 +63,19 @@ enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char *
 {
 	char hex[2 * UW_SHA256_NBYTES + 1], *end;
 	enum uw_status status;
-	bool whole = true;
+	bool whole;
 	FILE *f = open_memstream(text, n);
 
 	if (f == NULL)
 		return fail_nomem(err);
-	fprintf(f, "{\"unweight_bundle\":1,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n\"files\":[",
-		uw_profile_name(manifest->profile), manifest->single ? "file" : "folder");
+	whole = fprintf(f, "{\"unweight_bundle\":1,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n\"files\":[",
+		uw_profile_name(manifest->profile), manifest->single ? "file" : "folder") >= 0;
 	for (uint64_t i = 0; i < manifest->nfiles; i++) {
-		fputs(i == 0 ? "\n" : ",\n", f);
+		whole &= fputs(i == 0 ? "\n" : ",\n", f) >= 0;
 		whole &= write_file(f, &manifest->files[i]);
 	}
-	fputs("],\n", f);
-	if ((ferror(f) | fclose(f)) != 0 || !whole || *text == NULL)
+	whole &= fputs("],\n", f) >= 0;
+	if (fclose(f) != 0 || !whole || *text == NULL)
 		return fail_nomem(err);
 	status = digest_of(*text, *n, hex, err);
 	if (status != UW_OK)

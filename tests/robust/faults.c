@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * LD_PRELOAD: makes one call of a kind fail. Counts the calls from the start of main on, those of the dynamic loader and
- * of the libraries that $UW_FAULT_SPARE lists ("libcrypto.so libarchive.so") left out, and does to the Nth of a kind what
- * $UW_FAULT says:
+ * LD_PRELOAD: makes one call of a kind fail. Counts the calls from the start of main on, those of the dynamic loader
+ * and of the libraries that $UW_FAULT_SPARE lists ("libcrypto.so libarchive.so") left out, and does to the Nth of a
+ * kind what $UW_FAULT says:
  *
  *   KIND:N:WHAT      to the Nth call; +N: to that and all later ones; *N: to every Nth
  *
- * WHAT is an errno's name, "short" (half of the bytes asked for), or "kill" (SIGKILL before the call, as a power cut would).
- * At the end, and before a kill, $UW_FAULT_REPORT gets "KIND COUNT" for each kind and "fired COUNT".
+ * WHAT is an errno's name, "short" (half of the bytes asked for), or "kill" (SIGKILL before the call). At the end, and
+ * before a kill, $UW_FAULT_REPORT gets "KIND COUNT" for each kind and "fired COUNT".
  */
 #undef _FILE_OFFSET_BITS /* both names of each function are defined here */
 #define _LARGEFILE64_SOURCE

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which texts are JSON: a judge of its own, compared with jansson's on every text and on every prefix and change of it. */
+/* Which texts are JSON: ours compared with jansson's judgement, on every text and on every prefix and change of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

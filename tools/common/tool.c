@@ -9,8 +9,8 @@
 #include "unweight/clock.h"
 #include "unweight/kernels.h"
 
-/* Jansson drops what it had no memory for: members of an array or object, even letters of a long text, and says nothing.
- * Hence nothing that it made counts once that has happened. */
+/* Jansson drops what it had no memory for: members of an array or object, even letters of a long text, and says
+ * nothing. Hence nothing that it made counts once that has happened. */
 static _Atomic bool json_lacked_memory;
 
 static void *json_allocate(size_t nbytes)
@@ -169,12 +169,35 @@ static enum uw_status write_all(const char *path, const char *text, size_t n, st
 	return status;
 }
 
+/* Not open_memstream, which drops what it has no memory for and does not tell ferror. */
+struct text {
+	char *at;
+	size_t n, room;
+};
+
+static ssize_t append(void *ctx, const char *data, size_t n)
+{
+	struct text *t = ctx;
+
+	if (n > t->room - t->n) {
+		size_t room = 2 * (t->room + n);
+		char *at = realloc(t->at, room);
+
+		if (at == NULL)
+			return 0;
+		t->at = at;
+		t->room = room;
+	}
+	memcpy(t->at + t->n, data, n);
+	t->n += n;
+	return (ssize_t)n;
+}
+
 enum uw_status uw_write_text(const char *path, int (*print)(const void *ctx, FILE *f), const void *ctx,
 			     struct uw_error *err)
 {
 	enum uw_status status = UW_OK;
-	char *text = NULL;
-	size_t n = 0;
+	struct text text = { 0 };
 	bool bad;
 	FILE *f;
 
@@ -183,13 +206,13 @@ enum uw_status uw_write_text(const char *path, int (*print)(const void *ctx, FIL
 			return uw_fail_errno(err, errno, "standard output");
 		return json_lacked_memory ? uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report") : UW_OK;
 	}
-	f = open_memstream(&text, &n);
+	f = fopencookie(&text, "w", (cookie_io_functions_t){ .write = append });
 	if (f == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report");
 	bad = print(ctx, f) != 0 || json_lacked_memory;
-	bad |= fclose(f) != 0;
-	status = bad || text == NULL ? uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report") : write_all(path, text, n, err);
-	free(text);
+	bad |= (ferror(f) | fclose(f)) != 0;
+	status = bad ? uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report") : write_all(path, text.at, text.n, err);
+	free(text.at);
 	return status;
 }
 
