@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #define ZSTD_LEVEL 3
 #define HUGE_PAGE_NBYTES (UINT64_C(2) << 20)
@@ -174,6 +175,8 @@ static enum uw_status decode_zstd(const struct uw_slice *slice, const struct uw_
 	    ZSTD_findFrameCompressedSize(stored, (size_t)group->nbytes) != group->nbytes)
 		return uw_fail(err, UW_ERR_LAYOUT, group->off, "zstd frame is not of the size of its group");
 	n = ZSTD_decompress(dst, (size_t)slice->src_nbytes, stored, (size_t)group->nbytes);
+	if (ZSTD_isError(n) && ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation)
+		return uw_fail(err, UW_ERR_NOMEM, group->off, "zstd");
 	if (ZSTD_isError(n) || n != slice->src_nbytes)
 		return uw_fail(err, UW_ERR_BITS, group->off, "zstd: %s",
 			       ZSTD_isError(n) ? ZSTD_getErrorName(n) : "short frame");

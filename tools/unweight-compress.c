@@ -163,14 +163,20 @@ static enum uw_status tar_up(const struct uw_job *job, const struct uw_manifest 
 }
 
 /* -f replaces bundles, not whatever folder happens to have the name. */
-static bool may_replace(const char *path)
+static int may_replace(const char *path)
 {
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct stat st;
+	bool is_bundle;
 
-	if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode) || uw_bundle_probe(path))
-		return true;
+	if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+		return UW_EXIT_OK; /* opening it for output will tell */
+	if (uw_bundle_probe(path, &is_bundle, &err) != UW_OK)
+		return uw_tool_failure(path, &err);
+	if (is_bundle)
+		return UW_EXIT_OK;
 	uw_msg_error("%s: is a folder, but not a bundle; it will not be replaced", path);
-	return false;
+	return UW_EXIT_EXISTS;
 }
 
 /* Where the bundle goes. */
@@ -299,6 +305,7 @@ int main(int argc, char **argv)
 	struct opts o = { .profile = UW_PROFILE_DISTRIBUTION };
 	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
 	enum uw_archive_kind kind;
+	int code;
 
 	if (r.exit_code >= 0)
 		return r.exit_code;
@@ -314,7 +321,6 @@ int main(int argc, char **argv)
 		uw_msg_error("the bundle and the report cannot both go to standard output");
 		return UW_EXIT_USAGE;
 	}
-	if (o.force && !may_replace(o.output))
-		return UW_EXIT_EXISTS;
-	return uw_tool_exit(run(&o, r.args[0]));
+	code = o.force ? may_replace(o.output) : UW_EXIT_OK;
+	return uw_tool_exit(code == UW_EXIT_OK ? run(&o, r.args[0]) : code);
 }

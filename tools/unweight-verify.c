@@ -242,6 +242,8 @@ static int run(const struct opts *o, const char *path)
 
 	uw_tool_init(&tool, o->nthreads);
 	code = uw_exit_of_status(all_checks(&tool, o, path, &f));
+	if (code != UW_EXIT_OK && uw_json_lacked_memory())
+		code = UW_EXIT_SPACE; /* what was found wrong may be our own reading */
 	uw_msg_info("%llu good, %llu bad", (unsigned long long)f.ngood, (unsigned long long)f.nbad);
 	if (o->json != NULL && uw_write_json(o->json, json_report(o, path, &f), &err) != UW_OK)
 		code = uw_tool_failure(o->json, &err);

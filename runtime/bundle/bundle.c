@@ -16,48 +16,75 @@ enum kind { KIND_NONE, KIND_FOLDER, KIND_TAR, KIND_BARE };
 
 static const uint8_t container_magic[8] = { 0x89, 'U', 'W', 'C', '\r', '\n', 0x1A, '\n' };
 
+/* As uw_blob_read; *whole false: the file ends before. */
+static enum uw_status read_head(const struct uw_blob *blob, void *head, size_t n, uint64_t off, bool *whole,
+				struct uw_error *err)
+{
+	*whole = off <= blob->nbytes && n <= blob->nbytes - off;
+	return *whole ? uw_blob_read(blob, head, n, off, err) : UW_OK;
+}
+
 /* The manifest is the first member of a bundle's tar, perhaps behind pax headers, which other programs write for its
  * times. */
-static bool is_tar_of_manifest(const struct uw_blob *blob)
+static enum uw_status is_tar_of_manifest(const struct uw_blob *blob, bool *is, struct uw_error *err)
 {
-	char head[512];
 	uint64_t off = 0;
 
-	for (int i = 0; i < 3 && uw_blob_read(blob, head, sizeof(head), off, NULL) == UW_OK; i++) {
+	*is = false;
+	for (int i = 0; i < 3; i++) {
+		char head[512];
+		bool whole;
+		enum uw_status status = read_head(blob, head, sizeof(head), off, &whole, err);
 		const char *name = strncmp(head, "./", 2) == 0 ? head + 2 : head;
 
-		if (memcmp(head + 257, "ustar", 5) != 0)
-			return false;
-		if (head[156] != 'x' && head[156] != 'g')
-			return strcmp(name, UW_MANIFEST_NAME) == 0;
+		if (status != UW_OK || !whole || memcmp(head + 257, "ustar", 5) != 0)
+			return status;
+		if (head[156] != 'x' && head[156] != 'g') {
+			*is = strcmp(name, UW_MANIFEST_NAME) == 0;
+			return UW_OK;
+		}
 		head[136] = '\0'; /* ends the size, 11 octal digits at 124 */
 		off += 512 + ((strtoul(head + 124, NULL, 8) + 511) & ~511ul);
 	}
-	return false;
+	return UW_OK;
 }
 
-static enum kind kind_of_blob(const struct uw_blob *blob)
+static enum uw_status kind_of_blob(const struct uw_blob *blob, enum kind *kind, struct uw_error *err)
 {
 	uint8_t head[sizeof(container_magic)];
+	bool whole, tar = false;
+	enum uw_status status = read_head(blob, head, sizeof(head), 0, &whole, err);
 
-	if (uw_blob_read(blob, head, sizeof(head), 0, NULL) == UW_OK &&
-	    memcmp(head, container_magic, sizeof(head)) == 0)
-		return KIND_BARE;
-	return is_tar_of_manifest(blob) ? KIND_TAR : KIND_NONE;
+	*kind = KIND_NONE;
+	if (status != UW_OK || !whole)
+		return status;
+	if (memcmp(head, container_magic, sizeof(head)) == 0)
+		*kind = KIND_BARE;
+	else if ((status = is_tar_of_manifest(blob, &tar, err)) == UW_OK && tar)
+		*kind = KIND_TAR;
+	return status;
 }
 
 /* *blob borrows *fd if it is a file. */
-static enum kind kind_of_fd(int *fd, struct uw_blob *blob)
+static enum uw_status kind_of_fd(int *fd, struct uw_blob *blob, enum kind *kind, struct uw_error *err)
 {
 	struct stat st;
+	enum uw_status status;
 
+	*kind = KIND_NONE;
 	if (fstat(*fd, &st) != 0)
-		return KIND_NONE;
+		return uw_fail_errno(err, errno, "bundle");
+	if (S_ISREG(st.st_mode)) {
+		status = uw_blob_of_fd(fd, blob, err);
+		return status == UW_OK ? kind_of_blob(blob, kind, err) : status;
+	}
+	if (!S_ISDIR(st.st_mode))
+		return UW_OK;
+	if (fstatat(*fd, UW_MANIFEST_NAME, &st, 0) != 0)
+		return errno == ENOENT ? UW_OK : uw_fail_errno(err, errno, UW_MANIFEST_NAME);
 	if (S_ISREG(st.st_mode))
-		return uw_blob_of_fd(fd, blob, NULL) == UW_OK ? kind_of_blob(blob) : KIND_NONE;
-	if (S_ISDIR(st.st_mode) && fstatat(*fd, UW_MANIFEST_NAME, &st, 0) == 0 && S_ISREG(st.st_mode))
-		return KIND_FOLDER;
-	return KIND_NONE;
+		*kind = KIND_FOLDER;
+	return UW_OK;
 }
 
 static int open_readable(int dir, const char *path)
@@ -65,17 +92,20 @@ static int open_readable(int dir, const char *path)
 	return openat(dir, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe in its place must not stop us */
 }
 
-bool uw_bundle_probe(const char *path)
+enum uw_status uw_bundle_probe(const char *path, bool *is_bundle, struct uw_error *err)
 {
 	int fd = open_readable(AT_FDCWD, path);
 	struct uw_blob blob;
 	enum kind kind;
+	enum uw_status status;
 
+	*is_bundle = false;
 	if (fd < 0)
-		return false;
-	kind = kind_of_fd(&fd, &blob);
+		return uw_fail_errno(err, errno, "open");
+	status = kind_of_fd(&fd, &blob, &kind, err);
 	close(fd);
-	return kind != KIND_NONE;
+	*is_bundle = kind != KIND_NONE;
+	return status;
 }
 
 /* ---- stored files ---- */
@@ -313,10 +343,14 @@ static enum uw_status open_kind(struct uw_bundle *bundle, enum kind kind, const 
 static enum uw_status open_owned(int fd, const char *path, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
 				 struct uw_error *err)
 {
+	enum kind kind;
+	enum uw_status status;
+
 	*bundle = (struct uw_bundle){ .fd = fd, .ops = ops };
 	if (fd < 0)
 		return uw_fail_errno(err, errno, "open");
-	return open_kind(bundle, kind_of_fd(&bundle->fd, &bundle->blob), path, err);
+	status = kind_of_fd(&bundle->fd, &bundle->blob, &kind, err);
+	return status == UW_OK ? open_kind(bundle, kind, path, err) : status;
 }
 
 enum uw_status uw_bundle_open(const char *path, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
@@ -333,8 +367,11 @@ enum uw_status uw_bundle_open_fd(int fd, const struct uw_cpu_ops *ops, struct uw
 enum uw_status uw_bundle_open_blob(const struct uw_blob *blob, const struct uw_cpu_ops *ops, struct uw_bundle *bundle,
 				   struct uw_error *err)
 {
+	enum kind kind;
+	enum uw_status status = kind_of_blob(blob, &kind, err);
+
 	*bundle = (struct uw_bundle){ .fd = -1, .ops = ops, .blob = *blob };
-	return open_kind(bundle, kind_of_blob(blob), "", err);
+	return status == UW_OK ? open_kind(bundle, kind, "", err) : status;
 }
 
 void uw_bundle_close(struct uw_bundle *bundle)

@@ -23,9 +23,9 @@ struct uw_bundle {
 	const struct uw_cpu_ops *ops;
 };
 
-/* True if `path` is a folder with a manifest, a tar whose first member is one, or a container. Never fails: an
- * unreadable path is none. */
-bool uw_bundle_probe(const char *path);
+/* Whether `path` is a folder with a manifest, a tar whose first member is one, or a container. A path that cannot be
+ * read is a failure: it may be one. */
+UW_MUST_CHECK enum uw_status uw_bundle_probe(const char *path, bool *is_bundle, struct uw_error *err);
 
 /* Opens and checks the manifest and that every stored file is there with the right size; opens no container.
  * `ops` is borrowed. Close with uw_bundle_close, after failure too. */

@@ -118,6 +118,8 @@ static enum uw_status index_all(struct uw_bundle *bundle, struct archive *a, str
 	}
 	if (in.status != UW_OK)
 		return in.status;
+	if (status == UW_OK && r < ARCHIVE_WARN && archive_errno(a) == ENOMEM)
+		return uw_fail_errno(err, ENOMEM, "tar");
 	if (status == UW_OK && r < ARCHIVE_WARN)
 		status = uw_fail(err, UW_ERR_FORMAT, (uint64_t)archive_filter_bytes(a, 0), "tar: %s",
 				 archive_error_string(a) != NULL ? archive_error_string(a) : "damaged");

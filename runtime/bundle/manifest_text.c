@@ -2,11 +2,11 @@
 #include "manifest_text.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "path.h"
 
 #define DIGEST_HEAD "\"manifest_sha256\":\""
@@ -30,23 +30,27 @@ static enum uw_status digest_of(const char *text, size_t n, char hex[2 * UW_SHA2
 
 /* ---- writing: one file a line, so that a person can read and diff it ---- */
 
-static void write_file(FILE *f, const struct uw_manifest_file *file)
+/* False: out of memory. A stream into memory tells so by what a call gives back, and nowhere else. */
+static bool write_file(FILE *f, const struct uw_manifest_file *file)
 {
 	char sha256[2 * UW_SHA256_NBYTES + 1], index[17];
 	json_t *path = json_string(file->path);
+	int head, tail;
 	char *quoted = path != NULL ? json_dumps(path, JSON_ENCODE_ANY) : NULL;
 
+	json_decref(path);
+	if (quoted == NULL)
+		return false;
 	uw_hex(file->sha256, sizeof(file->sha256), sha256);
 	uw_hex(file->id.index_xxh64, sizeof(file->id.index_xxh64), index);
-	/* a path that cannot be quoted would make the text unreadable: uw_manifest_render's caller has checked it */
-	fprintf(f, "{\"path\":%s,\"size\":%" PRIu64 ",\"sha256\":\"%s\",\"executable\":%s,\"container\":",
-		quoted != NULL ? quoted : "\"\"", file->nbytes, sha256, file->executable ? "true" : "false");
+	head = fprintf(f, "{\"path\":%s,\"size\":%" PRIu64 ",\"sha256\":\"%s\",\"executable\":%s,\"container\":",
+		quoted, file->nbytes, sha256, file->executable ? "true" : "false");
 	if (file->container)
-		fprintf(f, "{\"size\":%" PRIu64 ",\"index_xxh3\":\"%s\"}}", file->id.nbytes, index);
+		tail = fprintf(f, "{\"size\":%" PRIu64 ",\"index_xxh3\":\"%s\"}}", file->id.nbytes, index);
 	else
-		fprintf(f, "null}");
+		tail = fputs("null}", f);
 	free(quoted);
-	json_decref(path);
+	return head >= 0 && tail >= 0;
 }
 
 static enum uw_status fail_nomem(struct uw_error *err)
@@ -59,18 +63,19 @@ enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char *
 {
 	char hex[2 * UW_SHA256_NBYTES + 1], *end;
 	enum uw_status status;
+	bool whole;
 	FILE *f = open_memstream(text, n);
 
 	if (f == NULL)
 		return fail_nomem(err);
-	fprintf(f, "{\"unweight_bundle\":1,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n\"files\":[",
-		uw_profile_name(manifest->profile), manifest->single ? "file" : "folder");
+	whole = fprintf(f, "{\"unweight_bundle\":1,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n\"files\":[",
+		uw_profile_name(manifest->profile), manifest->single ? "file" : "folder") >= 0;
 	for (uint64_t i = 0; i < manifest->nfiles; i++) {
-		fputs(i == 0 ? "\n" : ",\n", f);
-		write_file(f, &manifest->files[i]);
+		whole &= fputs(i == 0 ? "\n" : ",\n", f) >= 0;
+		whole &= write_file(f, &manifest->files[i]);
 	}
-	fputs("],\n", f);
-	if (ferror(f) | fclose(f))
+	whole &= fputs("],\n", f) >= 0;
+	if (fclose(f) != 0 || !whole || *text == NULL)
 		return fail_nomem(err);
 	status = digest_of(*text, *n, hex, err);
 	if (status != UW_OK)
@@ -189,15 +194,14 @@ static enum uw_status check_digest(const char *text, size_t n, struct uw_error *
 enum uw_status uw_manifest_read_text(const char *text, size_t n, struct uw_manifest *manifest, struct uw_error *err)
 {
 	enum uw_status status = check_digest(text, n, err);
-	json_error_t problem;
 	json_t *top;
 
 	*manifest = (struct uw_manifest){ 0 };
 	if (status != UW_OK)
 		return status;
-	top = json_loadb(text, n, JSON_REJECT_DUPLICATES, &problem);
-	if (top == NULL)
-		return uw_fail(err, UW_ERR_LAYOUT, (uint64_t)problem.position, UW_MANIFEST_NAME ": %s", problem.text);
+	status = uw_json_load(text, n, JSON_REJECT_DUPLICATES, UW_ERR_LAYOUT, UW_MANIFEST_NAME, 0, &top, err);
+	if (status != UW_OK)
+		return status;
 	status = json_is_object(top) ? read_top(top, manifest, err) : bad(err, "not an object");
 	json_decref(top);
 	return status;

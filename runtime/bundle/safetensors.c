@@ -2,10 +2,10 @@
 #include "safetensors.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "unweight/bytes.h"
 #include "unweight/checked.h"
 
@@ -94,16 +94,12 @@ static enum uw_status prescan(const char *text, size_t n, struct uw_error *err)
 static enum uw_status parse_text(const char *text, size_t n, json_t **root, struct uw_error *err)
 {
 	enum uw_status status = prescan(text, n, err);
-	json_error_t why;
 
+	if (status == UW_OK)
+		status = uw_json_load(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, UW_ERR_FORMAT, "safetensors", 8,
+				      root, err);
 	if (status != UW_OK)
 		return status;
-	*root = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
-	if (*root == NULL && json_error_code(&why) == json_error_out_of_memory)
-		return uw_fail_errno(err, ENOMEM, "safetensors: header");
-	if (*root == NULL)
-		return uw_fail(err, UW_ERR_FORMAT, 8 + (uint64_t)(why.position > 0 ? why.position : 0),
-			       "safetensors: %s", why.text);
 	if (!json_is_object(*root)) {
 		json_decref(*root);
 		return uw_fail(err, UW_ERR_FORMAT, 8, "safetensors: header is no JSON object");

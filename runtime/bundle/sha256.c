@@ -3,9 +3,10 @@
 
 #include <openssl/evp.h>
 
+/* SHA-256 is in every provider: what remains is memory. */
 static enum uw_status fail(struct uw_error *err)
 {
-	return uw_fail(err, UW_ERR_INTERNAL, UW_NO_OFFSET, "libcrypto: SHA-256 failed");
+	return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "libcrypto: SHA-256 failed");
 }
 
 enum uw_status uw_sha256_init(struct uw_sha256 *h, struct uw_error *err)

@@ -144,6 +144,14 @@ def add_archives(corpus, work):
     corpus.add("bundle", "small", read(os.path.join(work, "small.tar")))
 
 
+def add_tunings(corpus):
+    head = b"unweight-tuning 1\n"
+    corpus.add("tuning", "none", head)
+    corpus.add("tuning", "some", head + b"# coding rows columns batch pipeline nanoseconds\n\np4 14336 4096 16 palette 2650125\n"
+               b"h 64 64 1 transcode 0\np4 14336 4096 1 decode 17\np4 14336 4096 16 raw 3\nh 64 64 4096 exponent 1")
+    corpus.add("tuning", "odd", head + b"p4 18446744073709551615 1 2 raw 18446744073709551616\n \t\r\np4 1 1 3 raw 1\n")
+
+
 def add_manifest(corpus, bundle, name):
     text = read(os.path.join(bundle, "unweight.json"))
     corpus.add("manifest", name, text[:text.rindex(b'"manifest_sha256"')])
@@ -171,6 +179,7 @@ def main():
     add_headers(corpus)
     add_numbers(corpus)
     add_roundtrips(corpus)
+    add_tunings(corpus)
 
 
 if __name__ == "__main__":

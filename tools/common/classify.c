@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pack_model.h"
+#include "tool.h"
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -49,6 +50,10 @@ enum uw_status uw_classify(const struct uw_entry *entry, const struct uw_blob *b
 	if (ends_with(entry->path, ".safetensors")) {
 		c->kind = UW_FILE_SAFETENSORS;
 		status = uw_safetensors_parse(blob, &c->file, &problem);
+		if (uw_json_lacked_memory()) {
+			uw_classified_free(c);
+			return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "safetensors");
+		}
 		if (status == UW_ERR_FORMAT)
 			return opaque(c, blob->nbytes, problem.what, err);
 		if (status != UW_OK && err != NULL)

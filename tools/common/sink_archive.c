@@ -57,9 +57,9 @@ static enum uw_status fail_archive(struct archive_sink *s, const char *what, str
 			*err = s->failure;
 		return s->failure.status;
 	}
-	if (archive_errno(s->archive) == ENOMEM)
+	if (archive_errno(s->archive) == ENOMEM || text == NULL) /* it is silent where it lacks memory */
 		return uw_fail_errno(err, ENOMEM, "%s", what);
-	return uw_fail(err, UW_ERR_IO, UW_NO_OFFSET, "%s: %s", what, text != NULL ? text : "unknown error");
+	return uw_fail(err, UW_ERR_IO, UW_NO_OFFSET, "%s: %s", what, text);
 }
 
 /* libarchive converts names from the thread's locale: ours is UTF-8 while it does. */

@@ -33,9 +33,20 @@ int uw_write_all(int fd, const void *data, size_t n)
 	return 0;
 }
 
+/* Network file systems may be interrupted. */
+static int flush(int fd)
+{
+	int failed;
+
+	do
+		failed = fsync(fd);
+	while (failed != 0 && errno == EINTR);
+	return failed;
+}
+
 int uw_sync_folder(int fd)
 {
-	return fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP ? 0 : -1;
+	return flush(fd) == 0 || errno == EINVAL || errno == ENOTSUP ? 0 : -1;
 }
 
 /* A full disk shows now and not after hours; 0 or an errno. A tmpfs would clear all of the memory at once, while nobody
@@ -85,7 +96,7 @@ enum uw_status uw_outfile_end(struct uw_outfile *f, struct uw_error *err)
 	if (f->nbytes != UW_SIZE_UNKNOWN && f->written != f->nbytes)
 		status = uw_fail(err, UW_ERR_MISMATCH, f->written, "fewer bytes than the %llu announced",
 				 (unsigned long long)f->nbytes);
-	else if (fsync(f->fd) != 0)
+	else if (flush(f->fd) != 0)
 		status = uw_fail_errno(err, errno, "cannot flush to disk");
 	uw_outfile_drop(f);
 	return status;

@@ -217,8 +217,10 @@ static enum uw_status spool_member(struct archive_source *s, struct uw_error *er
 	if (sized && nbytes != s->entry.nbytes)
 		return uw_fail(err, UW_ERR_FORMAT, UW_NO_OFFSET, "archive '%s': '%s' has not the size it says", s->name,
 			       s->entry.path);
-	if (ftruncate(s->spool, (off_t)nbytes) != 0) /* a hole at the end */
-		return uw_fail_errno(err, errno, "cannot write a temporary file");
+	while (ftruncate(s->spool, (off_t)nbytes) != 0) { /* a hole at the end */
+		if (errno != EINTR)
+			return uw_fail_errno(err, errno, "cannot write a temporary file");
+	}
 	s->entry.nbytes = nbytes;
 	return UW_OK;
 }

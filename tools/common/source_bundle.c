@@ -103,13 +103,17 @@ enum uw_status uw_source_open_path(const char *path, const struct uw_cpu_ops *op
 	enum uw_archive_kind kind;
 	struct stat st;
 	enum uw_status status;
+	bool is_bundle;
 
 	*bundle = (struct uw_bundle){ .fd = -1 };
 	if (path[0] == '-' && path[1] == '\0')
 		return uw_source_open_archive(STDIN_FILENO, "standard input", tmp_dir, source, err);
 	if (stat(path, &st) != 0)
 		return uw_fail_errno(err, errno, "open");
-	if (uw_bundle_probe(path)) {
+	status = uw_bundle_probe(path, &is_bundle, err);
+	if (status != UW_OK)
+		return status;
+	if (is_bundle) {
 		status = uw_bundle_open(path, ops, bundle, err);
 		return status == UW_OK ? uw_source_open_bundle(bundle, source, err) : status;
 	}

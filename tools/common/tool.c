@@ -4,9 +4,37 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "unweight/clock.h"
 #include "unweight/kernels.h"
+
+/* Jansson drops what it had no memory for: members of an array or object, even letters of a long text, and says
+ * nothing. Hence nothing that it made counts once that has happened. */
+static _Atomic bool json_lacked_memory;
+
+static void *json_allocate(size_t nbytes)
+{
+	void *memory = malloc(nbytes);
+
+	if (memory == NULL && nbytes != 0)
+		json_lacked_memory = true;
+	return memory;
+}
+
+bool uw_json_lacked_memory(void)
+{
+	return json_lacked_memory;
+}
+
+/* libarchive calls exit(1) where it cannot get memory for a name. 1 would be an answer. */
+static bool ends_by_itself;
+
+static void at_exit(void)
+{
+	if (!ends_by_itself)
+		_exit(UW_EXIT_SPACE);
+}
 
 static bool cancelled(void *ctx)
 {
@@ -67,6 +95,9 @@ void uw_tool_init(struct uw_tool *tool, unsigned nthreads)
 		.ctx = tool,
 	};
 	tool->start_ns = uw_clock_ns();
+	json_set_alloc_funcs(json_allocate, free);
+	if (atexit(at_exit) != 0)
+		ends_by_itself = true; /* what it guards from is rarer still */
 	uw_signals_install();
 }
 
@@ -93,6 +124,11 @@ int uw_tool_failure(const char *path, const struct uw_error *err)
 {
 	if (err->status == UW_ERR_CANCELLED && uw_interrupted())
 		return uw_exit_of_status(err->status);
+	if (json_lacked_memory && err->status != UW_ERR_NOMEM) {
+		struct uw_error memory = { .status = UW_ERR_NOMEM, .file_off = UW_NO_OFFSET };
+
+		return uw_msg_failure(path, &memory);
+	}
 	return uw_msg_failure(path, err);
 }
 
@@ -103,6 +139,7 @@ int uw_tool_exit(int code)
 		code = code == UW_EXIT_OK ? UW_EXIT_IO : code;
 	}
 	uw_signals_reraise();
+	ends_by_itself = true;
 	return code;
 }
 
@@ -132,24 +169,50 @@ static enum uw_status write_all(const char *path, const char *text, size_t n, st
 	return status;
 }
 
+/* Not open_memstream, which drops what it has no memory for and does not tell ferror. */
+struct text {
+	char *at;
+	size_t n, room;
+};
+
+static ssize_t append(void *ctx, const char *data, size_t n)
+{
+	struct text *t = ctx;
+
+	if (n > t->room - t->n) {
+		size_t room = 2 * (t->room + n);
+		char *at = realloc(t->at, room);
+
+		if (at == NULL)
+			return 0;
+		t->at = at;
+		t->room = room;
+	}
+	memcpy(t->at + t->n, data, n);
+	t->n += n;
+	return (ssize_t)n;
+}
+
 enum uw_status uw_write_text(const char *path, int (*print)(const void *ctx, FILE *f), const void *ctx,
 			     struct uw_error *err)
 {
 	enum uw_status status = UW_OK;
-	char *text = NULL;
-	size_t n = 0;
+	struct text text = { 0 };
 	bool bad;
 	FILE *f;
 
-	if (strcmp(path, "-") == 0)
-		return print(ctx, stdout) == 0 ? UW_OK : uw_fail_errno(err, errno, "standard output");
-	f = open_memstream(&text, &n);
+	if (strcmp(path, "-") == 0) {
+		if (print(ctx, stdout) != 0)
+			return uw_fail_errno(err, errno, "standard output");
+		return json_lacked_memory ? uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report") : UW_OK;
+	}
+	f = fopencookie(&text, "w", (cookie_io_functions_t){ .write = append });
 	if (f == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report");
-	bad = print(ctx, f) != 0;
-	bad |= fclose(f) != 0;
-	status = bad ? uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report") : write_all(path, text, n, err);
-	free(text);
+	bad = print(ctx, f) != 0 || json_lacked_memory;
+	bad |= (ferror(f) | fclose(f)) != 0;
+	status = bad ? uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report") : write_all(path, text.at, text.n, err);
+	free(text.at);
 	return status;
 }
 

@@ -29,6 +29,9 @@ void uw_tool_watch(struct uw_tool *tool, struct uw_source *source);
  * here. */
 void uw_tool_tell_times(const struct uw_tool *tool, const char *code, uint64_t nbytes);
 
+/* Whether JSON that was read or made may have holes: out of memory. */
+bool uw_json_lacked_memory(void);
+
 /* Folder for temporary files: $TMPDIR or /tmp. */
 const char *uw_tmp_dir(void);
 

@@ -147,7 +147,7 @@ char *uw_scan_printable(const char *text, size_t nbytes)
 	if (f == NULL)
 		return NULL;
 	uw_print_escaped(f, text, nbytes);
-	if (fclose(f) != 0) {
+	if (fclose(f) != 0 || copy == NULL) {
 		free(copy);
 		return NULL;
 	}
