@@ -4,8 +4,10 @@
 
 #include "gemm_layout.h"
 
-_Static_assert(sizeof(struct uw_gpu_gemm_group) == 64, "device code and host code agree on the group");
-_Static_assert(sizeof(struct uw_gpu_matrix) == 192, "device code and host code agree on the matrix");
+/* Hosts of 32 bits have no CUDA. */
+_Static_assert(sizeof(struct uw_gpu_gemm_group) == 64 || sizeof(void *) != 8,
+	       "device code and host code agree on the group");
+_Static_assert(sizeof(struct uw_gpu_matrix) == 192 || sizeof(void *) != 8, "device code and host code agree on the matrix");
 
 #define FEW (sizeof(((struct uw_gpu_gemm *)0)->few) / sizeof(struct uw_gpu_matrix))
 #define VECTOR_ALIGN 16u
@@ -38,6 +40,9 @@ enum uw_status uw_gpu_gemm_group_init(const struct uw_coded *coded, const uint8_
 		.patches_dev = (const uint32_t *)(const void *)(stored_dev + (coded->patches - coded->head)),
 		.s_dev = stored_dev + (coded->s - coded->head),
 		.e_dev = plane_dev != NULL ? plane_dev : stored_dev + (coded->e - coded->head),
+		.order_dev = coded->row_order != NULL
+				     ? (const uint16_t *)(const void *)(stored_dev + (coded->row_order - coded->head))
+				     : NULL,
 		.nchunks = (uint32_t)coded->shape.nchunks,
 		.npatches = coded->npatches,
 		.nrows = (uint32_t)coded->shape.nrows,
