@@ -132,6 +132,19 @@ static bool plan_shared(const struct uw_gpu_device *device, struct uw_gpu_gemm *
 	return gemm->nstages >= (wgmma ? UW_WGMMA_MIN_STAGES : UW_MMA_MIN_STAGES);
 }
 
+enum uw_status uw_gpu_gemm_config_check(const struct uw_gpu_device *device, const struct uw_gpu_gemm_config *config)
+{
+	/* E8 needs most of it: whether there is room must not depend on the source */
+	struct uw_gpu_gemm gemm = { .config = *config, .source = UW_LINEAR_E8 };
+
+	if (config->kernel > UW_GPU_GEMM_WGMMA || !is_tile_n(config) || config->nblocks == 0 ||
+	    config->blocks_per_sm == 0 || config->blocks_per_sm > max_blocks(config->kernel, config->tile_n) ||
+	    (config->kernel == UW_GPU_GEMM_WGMMA && device->capability != 90) || device->capability < 80 ||
+	    !plan_shared(device, &gemm))
+		return UW_ERR_ARG;
+	return UW_OK;
+}
+
 enum uw_status uw_gpu_gemm_config_init(const struct uw_gpu_device *device, uint64_t nrows, uint64_t ncols, uint64_t nx,
 				       bool batch_invariant, struct uw_gpu_gemm_config *config)
 {
@@ -149,11 +162,11 @@ enum uw_status uw_gpu_gemm_config_init(const struct uw_gpu_device *device, uint6
 	while (!batch_invariant && config->tile_n < nx && config->tile_n < most)
 		config->tile_n *= 2;
 	config->blocks_per_sm = max_blocks(config->kernel, config->tile_n);
-	/* E8 needs most of it: whether there is room must not depend on the source */
-	for (struct uw_gpu_gemm gemm = { .config = *config, .source = UW_LINEAR_E8 };
-	     config->blocks_per_sm > 1 && !plan_shared(device, &gemm); gemm.config = *config)
-		config->blocks_per_sm--;
 	config->nblocks = device->nsms * config->blocks_per_sm;
+	while (config->blocks_per_sm > 1 && uw_gpu_gemm_config_check(device, config) != UW_OK) {
+		config->blocks_per_sm--;
+		config->nblocks = device->nsms * config->blocks_per_sm;
+	}
 	ntiles = ceil_div(nrows, UW_ROW_TILE) * ceil_div(nx, config->tile_n);
 	if (batch_invariant) {
 		/* by the matrix alone, not by nx: as many parts as fill the device with one tile across */

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cuda_plan.h"
+#include "unweight/tuning.h"
+
 #define MEMORY_ALIGN 256u
 #define MIN_CAPABILITY 80u
 #define CUT_WEIGHTS (UINT64_C(1) << 22)
@@ -42,9 +45,11 @@ enum uw_status uw_cuda_open_ops(const struct uw_gpu_ops *ops, int number, const 
 		status = uw_cuda_status(status, "cuBLASLt", err);
 	}
 	if (status == UW_OK)
+		status = uw_tuning_parse(uw_cuda_tuning, strlen(uw_cuda_tuning), &c->shipped, err);
+	if (status == UW_OK)
 		*cuda = c;
 	else
-		free(c);
+		uw_cuda_close(&c);
 	return status;
 }
 
@@ -66,6 +71,7 @@ void uw_cuda_close(struct uw_cuda **cuda)
 		return;
 	if (c->dense != NULL)
 		c->ops->dense_close(c->dense);
+	uw_tuning_free(&c->shipped);
 	free(c);
 }
 

@@ -11,6 +11,7 @@ struct uw_cuda {
 	struct uw_gpu_facts facts;
 	struct uw_allocator memory; /* the caller's; none: that of ops */
 	void *dense;                /* cuBLASLt, or NULL */
+	struct uw_tuning *shipped;  /* with the library */
 	uint64_t cut_weights;       /* of a group that is coded anew, about */
 };
 

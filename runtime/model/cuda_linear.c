@@ -108,8 +108,8 @@ static enum uw_status plan(struct uw_cuda_linear *linear, const struct uw_cuda_l
 			   struct uw_error *err)
 {
 	for (unsigned b = 0; b < UW_NBUCKETS; b++) {
-		enum uw_status status = uw_cuda_choose(&linear->cuda->facts, options, &linear->key, b,
-						       &linear->choices[b]);
+		enum uw_status status = uw_cuda_choose(&linear->cuda->facts, linear->cuda->shipped, options,
+						       &linear->key, b, &linear->choices[b]);
 
 		if (status != UW_OK)
 			return uw_cuda_status(status, "plan", err);

@@ -2,6 +2,7 @@
 #include "cuda_plan.h"
 
 #include "pipelines.h"
+#include "unweight/tuning.h"
 
 /* ---- which pipelines there are for a matrix ---- */
 
@@ -35,12 +36,12 @@ enum uw_pipeline uw_cuda_serving(enum uw_pipeline wanted, const struct uw_cuda_k
 /* ---- the model of time ---- */
 
 #define STREAMING 0.9       /* of a memory's bandwidth that is reached */
-#define DENSE_MATH 0.83     /* of what matrix units could do: cuBLASLt */
-#define OWN_MATH 0.75       /* kernels of this library, wgmma */
-#define OWN_MMA_MATH 0.55   /* mma.sync */
+#define DENSE_MATH 0.74     /* of what matrix units could do at the highest clock: cuBLASLt */
+#define OWN_MATH 0.67       /* kernels of this library, wgmma */
+#define OWN_MMA_MATH 0.5    /* mma.sync */
 #define START_NS 2000.0
 #define STREAM_WEIGHTS 6.0  /* Huffman-decoded by a multiprocessor in a clock */
-#define OVERLAP 0.7         /* of idle memory time that decoding ahead can use */
+#define HIDDEN 0.5          /* of decoding ahead, while memory idles; it takes multiprocessors from the product */
 #define STREAM_NBYTES 0.36  /* of a weight's exponent */
 #define MIN_TILE 8u
 
@@ -97,6 +98,12 @@ static double decode_ns(const struct uw_gpu_facts *facts, double weights, bool s
 	return larger(memory, math) + START_NS;
 }
 
+/* What decoding ahead adds to a product that leaves memory idle for so long. */
+static double added_ns(double decode, double idle)
+{
+	return decode - (HIDDEN * decode < idle ? HIDDEN * decode : idle);
+}
+
 uint64_t uw_cuda_predict_ns(const struct uw_gpu_facts *facts, const struct uw_cuda_key *key, enum uw_pipeline pipeline,
 			    uint64_t batch)
 {
@@ -108,12 +115,12 @@ uint64_t uw_cuda_predict_ns(const struct uw_gpu_facts *facts, const struct uw_cu
 	case UW_PIPELINE_DECODE:
 		ns = product_ns(facts, key, batch, 2, DENSE_MATH, &idle);
 		decode = decode_ns(facts, weights, streams, streams ? 1 + STREAM_NBYTES : 1.5, 2);
-		ns += decode - (decode < OVERLAP * idle ? decode : OVERLAP * idle);
+		ns += added_ns(decode, idle);
 		break;
 	case UW_PIPELINE_EXPONENT:
 		ns = product_ns(facts, key, batch, 2, own, &idle);
 		decode = decode_ns(facts, weights, true, STREAM_NBYTES, 1);
-		ns += decode - (decode < OVERLAP * idle ? decode : OVERLAP * idle);
+		ns += added_ns(decode, idle);
 		break;
 	case UW_PIPELINE_TRANSCODE:
 	case UW_PIPELINE_PALETTE:
@@ -127,7 +134,7 @@ uint64_t uw_cuda_predict_ns(const struct uw_gpu_facts *facts, const struct uw_cu
 }
 
 /* The fastest, among those that keep weights compressed. */
-static enum uw_pipeline predicted(const struct uw_gpu_facts *facts, const struct uw_cuda_key *key, uint64_t batch)
+enum uw_pipeline uw_cuda_predict(const struct uw_gpu_facts *facts, const struct uw_cuda_key *key, uint64_t batch)
 {
 	enum uw_pipeline best = uw_cuda_serving(UW_PIPELINE_PALETTE, key);
 
@@ -157,11 +164,39 @@ static void fix_parts(const struct uw_cuda_key *key, uint64_t batch, struct uw_g
 	config->parts = (uint32_t)(parts < most ? parts : most);
 }
 
-enum uw_status uw_cuda_choose(const struct uw_gpu_facts *facts, const struct uw_cuda_linear_options *options,
-			      const struct uw_cuda_key *key, unsigned bucket, struct uw_cuda_choice *choice)
+/* The caller's tuning, or else what ships; NULL: neither knows the matrix on this device. */
+static const struct uw_tuning_entry *entry_of(const struct uw_gpu_facts *facts, const struct uw_tuning *shipped,
+					      const struct uw_tuning *tuning, const struct uw_cuda_key *key,
+					      uint64_t batch)
+{
+	const struct uw_tuning *tunings[] = { tuning, shipped };
+	const struct uw_tuning_entry *entry = NULL;
+
+	for (size_t i = 0; i < 2 && entry == NULL; i++) {
+		if (tunings[i] != NULL)
+			entry = uw_tuning_find_device(tunings[i], facts->name, (uint8_t)key->coding, key->nrows,
+						      key->ncols, batch);
+	}
+	return entry;
+}
+
+static enum uw_status use_config(const struct uw_gpu_facts *facts, const struct uw_tuning_entry *entry,
+				 struct uw_gpu_gemm_config *config)
+{
+	config->tile_n = entry->tile_n;
+	config->blocks_per_sm = entry->blocks_per_sm;
+	config->parts = entry->parts;
+	config->nblocks = facts->device.nsms * entry->blocks_per_sm;
+	return uw_gpu_gemm_config_check(&facts->device, config);
+}
+
+enum uw_status uw_cuda_choose(const struct uw_gpu_facts *facts, const struct uw_tuning *shipped,
+			      const struct uw_cuda_linear_options *options, const struct uw_cuda_key *key,
+			      unsigned bucket, struct uw_cuda_choice *choice)
 {
 	uint64_t batch = UINT64_C(1) << bucket, rows = batch;
-	enum uw_pipeline wanted = options->pipeline;
+	const struct uw_tuning_entry *entry = entry_of(facts, shipped, options->tuning, key, batch);
+	bool fixed = options->require_bitexact || options->batch_invariant;
 	enum uw_status status;
 
 	if (key->experts) /* of each, if they are even */
@@ -172,8 +207,15 @@ enum uw_status uw_cuda_choose(const struct uw_gpu_facts *facts, const struct uw_
 		return status;
 	if (options->require_bitexact && choice->config.parts == 0)
 		fix_parts(key, batch, &choice->config);
-	if (wanted == UW_PIPELINE_AUTO)
-		wanted = predicted(facts, key, batch);
-	choice->pipeline = uw_cuda_serving(wanted, key);
-	return UW_OK;
+	if (options->pipeline != UW_PIPELINE_AUTO)
+		choice->pipeline = uw_cuda_serving(options->pipeline, key);
+	else if (entry != NULL)
+		choice->pipeline = uw_cuda_serving((enum uw_pipeline)entry->pipeline, key);
+	else
+		choice->pipeline = uw_cuda_predict(facts, key, batch);
+	/* a config was found with a pipeline: it is not for others */
+	if (!fixed && !key->experts && entry != NULL && entry->tile_n != 0 &&
+	    choice->pipeline == (enum uw_pipeline)entry->pipeline)
+		status = use_config(facts, entry, &choice->config);
+	return status;
 }

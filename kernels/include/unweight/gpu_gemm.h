@@ -156,6 +156,10 @@ UW_MUST_CHECK enum uw_status uw_gpu_gemm_config_init(const struct uw_gpu_device 
 						     uint64_t nx, bool batch_invariant,
 						     struct uw_gpu_gemm_config *config);
 
+/* UW_ERR_ARG: no kernel serves the config on this device, whatever the source. */
+UW_MUST_CHECK enum uw_status uw_gpu_gemm_config_check(const struct uw_gpu_device *device,
+						      const struct uw_gpu_gemm_config *config);
+
 /*
  * Plans one launch over matrices[] for nx rows of x. nbuckets: 0, or how many there are in
  * offsets_dev. matrices_dev: where matrices[] will be on the device, aligned to 64; may be NULL if there are at most 3.
