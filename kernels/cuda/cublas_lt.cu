@@ -120,7 +120,8 @@ static bool describe(const struct cublas_lt *lt, const struct uw_gpu_dense *dens
 		       CUBLAS_STATUS_SUCCESS &&
 	       lt->layout_create(&d->x, CUDA_R_16BF, dense->ncols, dense->nx, (int64_t)dense->x_ld) ==
 		       CUBLAS_STATUS_SUCCESS &&
-	       lt->layout_create(&d->y, y_type, dense->nrows, dense->nx, (int64_t)dense->y_ld) == CUBLAS_STATUS_SUCCESS &&
+	       lt->layout_create(&d->y, y_type, dense->nrows, dense->nx, (int64_t)dense->y_ld) ==
+		       CUBLAS_STATUS_SUCCESS &&
 	       lt->preference_create(&d->preference) == CUBLAS_STATUS_SUCCESS &&
 	       lt->preference_set(d->preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof(room)) ==
 		       CUBLAS_STATUS_SUCCESS;
@@ -164,8 +165,8 @@ static enum uw_status multiply(const struct cublas_lt *lt, const struct uw_gpu_d
 		    CUBLAS_STATUS_SUCCESS ||
 	    nfound == 0)
 		return UW_ERR_UNSUPPORTED;
-	if (lt->matmul(lt->handle, d->desc, &one, dense->weights_dev, d->w, dense->x_dev, d->x, &zero, dense->y_dev, d->y,
-		       dense->y_dev, d->y, &found.algo, dense->workspace_dev, dense->workspace_nbytes,
+	if (lt->matmul(lt->handle, d->desc, &one, dense->weights_dev, d->w, dense->x_dev, d->x, &zero, dense->y_dev,
+		       d->y, dense->y_dev, d->y, &found.algo, dense->workspace_dev, dense->workspace_nbytes,
 		       stream) != CUBLAS_STATUS_SUCCESS)
 		return UW_ERR_DEVICE;
 	return UW_OK;

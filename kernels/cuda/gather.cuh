@@ -2,8 +2,8 @@
 /*
  * Single rows of a matrix to BF16, such as those of an embedding.
  *
- * A row of a coded matrix is in the lanes 4 g .. 4 g + 3 of its tiles, g = row mod 8. A warp takes eight tiles of one row at once: lane
- * 4 i + q has what lane 4 g + q of the i-th tile has, and half of its fragment registers are the row's.
+ * A row of a coded matrix is in the lanes 4 g .. 4 g + 3 of its tiles, g = row mod 8. A warp takes eight tiles of one
+ * row at once: lane 4 i + q has what lane 4 g + q of the i-th tile has, and half of its fragment registers are the row's.
  */
 #ifndef UW_GATHER_CUH
 #define UW_GATHER_CUH

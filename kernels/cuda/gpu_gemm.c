@@ -7,7 +7,8 @@
 /* Hosts of 32 bits have no CUDA. */
 _Static_assert(sizeof(struct uw_gpu_gemm_group) == 64 || sizeof(void *) != 8,
 	       "device code and host code agree on the group");
-_Static_assert(sizeof(struct uw_gpu_matrix) == 192 || sizeof(void *) != 8, "device code and host code agree on the matrix");
+_Static_assert(sizeof(struct uw_gpu_matrix) == 192 || sizeof(void *) != 8,
+	       "device code and host code agree on the matrix");
 
 #define FEW (sizeof(((struct uw_gpu_gemm *)0)->few) / sizeof(struct uw_gpu_matrix))
 #define VECTOR_ALIGN 16u

@@ -34,7 +34,8 @@ static enum uw_status open(int number, struct uw_gpu_facts *facts)
 	if (error != cudaSuccess)
 		return uw_status_of(error);
 	status = uw_gpu_device_init(number, &device);
-	*facts = { "", device, (uint64_t)l2, (uint64_t)memory_khz * 1000 * (uint64_t)width / 8 * 2, (uint32_t)khz / 1000 };
+	*facts = { "", device, (uint64_t)l2, (uint64_t)memory_khz * 1000 * (uint64_t)width / 8 * 2,
+		   (uint32_t)khz / 1000 };
 	memcpy(facts->name, properties.name, sizeof(facts->name) - 1);
 	return status;
 }
@@ -160,10 +161,10 @@ static enum uw_status preload(void)
 const struct uw_gpu_ops *uw_gpu_ops_cuda(void)
 {
 	static const struct uw_gpu_ops ops = {
-		"cuda", open, alloc, free_memory, copy_in, copy_out, copy_within, zero, stream_new, stream_free, stream_sync,
-		event_new, event_free, event_record, event_await, event_elapsed, preload, uw_gpu_decode_p4, uw_gpu_decode_h,
-		uw_gpu_transcode_h, uw_gpu_exponents_h, uw_gpu_matrix_map, uw_gpu_gemm, uw_gpu_gather, uw_cublas_lt_open,
-		uw_cublas_lt_close, uw_cublas_lt_multiply,
+		"cuda", open, alloc, free_memory, copy_in, copy_out, copy_within, zero, stream_new, stream_free,
+		stream_sync, event_new, event_free, event_record, event_await, event_elapsed, preload, uw_gpu_decode_p4,
+		uw_gpu_decode_h, uw_gpu_transcode_h, uw_gpu_exponents_h, uw_gpu_matrix_map, uw_gpu_gemm, uw_gpu_gather,
+		uw_cublas_lt_open, uw_cublas_lt_close, uw_cublas_lt_multiply,
 	};
 
 	return &ops;

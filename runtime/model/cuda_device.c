@@ -127,7 +127,8 @@ enum uw_status uw_cuda_sync(const struct uw_cuda *cuda, struct CUstream_st *stre
 enum uw_status uw_cuda_copy_in(const struct uw_cuda *cuda, void *dst_dev, const void *src, uint64_t nbytes,
 			       struct CUstream_st *stream, struct uw_error *err)
 {
-	enum uw_status status = uw_cuda_status(cuda->ops->copy_in(dst_dev, src, nbytes, stream), "copy to the device", err);
+	enum uw_status status =
+		uw_cuda_status(cuda->ops->copy_in(dst_dev, src, nbytes, stream), "copy to the device", err);
 
 	return status == UW_OK ? uw_cuda_sync(cuda, stream, err) : status;
 }

@@ -152,8 +152,8 @@ enum uw_pipeline uw_cuda_predict(const struct uw_gpu_facts *facts, const struct 
 #define LEAST_UNITS 16u /* of 64 columns, in a part of a sum */
 
 /*
- * Cuts that depend on the launch as a whole would differ between pipelines, which launch differently. So each tile is cut
- * into as many parts as fill the device at a full bucket.
+ * Cuts that depend on the launch as a whole would differ between pipelines, which launch differently. So each tile is
+ * cut into as many parts as fill the device at a full bucket.
  */
 static void fix_parts(const struct uw_cuda_key *key, uint64_t batch, struct uw_gpu_gemm_config *config)
 {

@@ -95,14 +95,15 @@ static enum uw_status run_palette(const struct run *run)
 
 static enum uw_status decode_rows(const struct uw_cuda_workspace *w, const struct uw_cuda_part *part, uint32_t slot)
 {
+	uint8_t *to = w->slots[slot].at;
 	enum uw_status status = UW_OK;
 
 	for (uint64_t i = 0; status == UW_OK && i < part->ngroups; i++) {
 		const struct uw_cuda_group *g = &part->groups[i];
 
 		if (g->coding == UW_CODING_RAW)
-			status = w->cuda->ops->copy_within(w->slots[slot].at + g->first_row * part->ld * sizeof(uint16_t),
-							   g->dense.at, g->dense.nbytes, w->side);
+			status = w->cuda->ops->copy_within(to + g->first_row * part->ld * sizeof(uint16_t), g->dense.at,
+							   g->dense.nbytes, w->side);
 	}
 	return status;
 }
@@ -115,7 +116,7 @@ static enum uw_status decode(const struct uw_cuda_workspace *w, const struct uw_
 	enum uw_status status = UW_OK;
 
 	if (bound->streams.ngroups != 0)
-		status = exponents ? ops->exponents_h(&bound->streams, w->side) : ops->decode_h(&bound->streams, w->side);
+		status = (exponents ? ops->exponents_h : ops->decode_h)(&bound->streams, w->side);
 	if (status == UW_OK && bound->codes.ngroups != 0)
 		status = ops->decode_p4(&bound->codes, w->side);
 	if (status == UW_OK && !exponents)
@@ -243,9 +244,10 @@ static enum uw_status start(const struct uw_cuda_linear *linear, struct uw_cuda_
 
 	if (status != UW_OK)
 		return status;
-	if (run.tie == NULL || linear->key.experts != (offsets_dev != NULL))
-		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, run.tie == NULL ? "a linear that the workspace does not know"
-									       : "experts and offsets go together");
+	if (run.tie == NULL)
+		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "a linear that the workspace does not know");
+	if (linear->key.experts != (offsets_dev != NULL))
+		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "experts and offsets go together");
 	run.choice = &linear->choices[uw_bucket_of(args->batch)];
 	return uw_cuda_status(runners[run.choice->pipeline](&run), "launch", err);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Upload. Of a matrix taken whole, groups go to the device as they are stored; a cut is read and coded anew, since tiles,
- * chunks and palettes of its own are what kernels want.
+ * Upload. Of a matrix taken whole, groups go to the device as they are stored; a cut is read and coded anew, since
+ * tiles, chunks and palettes of its own are what kernels want.
  *
- * Stored bytes are copied before they are checked: what was checked is what the device gets, whatever happens to the file
- * meanwhile. Huffman streams are decoded once, into nibbles where these are wanted, else just to see that they can be.
+ * Stored bytes are copied before they are checked: what was checked is what the device gets, whatever happens to the
+ * file meanwhile. Huffman streams are decoded once, into nibbles where these are wanted, else just to see that they can be.
  */
 #include "cuda_weights.h"
 

@@ -47,8 +47,8 @@ UW_MUST_CHECK enum uw_status uw_cuda_part_open(const struct uw_cuda *cuda, const
 					       const struct uw_linear_part *from, struct uw_cuda_part *part,
 					       struct uw_error *err);
 /* Makes it resident in `forms`, an OR of enum uw_cuda_form. A group coded anew may turn out to be RAW. */
-UW_MUST_CHECK enum uw_status uw_cuda_part_upload(const struct uw_cuda *cuda, const struct uw_model *model, unsigned forms,
-						 struct uw_cuda_part *part, struct uw_error *err);
+UW_MUST_CHECK enum uw_status uw_cuda_part_upload(const struct uw_cuda *cuda, const struct uw_model *model,
+						 unsigned forms, struct uw_cuda_part *part, struct uw_error *err);
 void uw_cuda_part_close(const struct uw_cuda *cuda, struct uw_cuda_part *part); /* zeroed is fine */
 uint64_t uw_cuda_part_nbytes(const struct uw_cuda_part *part);
 

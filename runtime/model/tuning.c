@@ -338,7 +338,8 @@ enum uw_status uw_tuning_print(const struct uw_tuning *tuning, char **text, size
 		const struct uw_tuning_entry *e = &tuning->entries[i];
 
 		if (e->device != device)
-			at += (size_t)snprintf(out + at, room - at, DEVICE "%s\n", uw_tuning_device_name(tuning, e->device));
+			at += (size_t)snprintf(out + at, room - at, DEVICE "%s\n",
+					       uw_tuning_device_name(tuning, e->device));
 		device = e->device;
 		at += print_entry(e, out + at, room - at);
 	}

@@ -44,7 +44,12 @@ enum uw_status queue(struct CUstream_st *stream, const std::function<void()> &ru
 
 bool is_ready(const struct CUstream_st *s)
 {
-	return !s->queue.empty() && (s->queue.front().awaits == NULL || s->queue.front().awaits->done >= s->queue.front().since);
+	if (s->queue.empty())
+		return false;
+
+	const struct work &next = s->queue.front();
+
+	return next.awaits == NULL || next.awaits->done >= next.since;
 }
 
 /* Does something of one stream that can go on; all are as likely. */
@@ -87,7 +92,8 @@ enum uw_status device_open(int number, struct uw_gpu_facts *facts)
 {
 	if (number != 0)
 		return UW_ERR_NO_DEVICE;
-	*facts = { "Emulated GPU", emu_device.capability == 90 ? hopper : ampere, 1 << 20, UINT64_C(4800000000000), 1755 };
+	*facts = { "Emulated GPU", emu_device.capability == 90 ? hopper : ampere, 1 << 20, UINT64_C(4800000000000),
+		   1755 };
 	facts->device.capability = emu_device.capability;
 	return UW_OK;
 }
@@ -251,7 +257,8 @@ enum uw_status matrix_map(struct uw_gpu_matrix *matrix)
 {
 	if (matrix->source != UW_LINEAR_RAW)
 		return UW_ERR_ARG;
-	emu_tensor_map(matrix->map, matrix->weights_dev, matrix->nrows, matrix->ncols, matrix->weights_ld, UW_ROW_BLOCK);
+	emu_tensor_map(matrix->map, matrix->weights_dev, matrix->nrows, matrix->ncols, matrix->weights_ld,
+		       UW_ROW_BLOCK);
 	return UW_OK;
 }
 
@@ -266,8 +273,9 @@ enum uw_status gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *stream)
 {
 	struct uw_gpu_gemm copy = *gemm;
 
-	if (gemm->x_dev == NULL || (uintptr_t)gemm->x_dev % 16 != 0 || gemm->x_ld % 8 != 0 || gemm->x_ld < gemm->ncols ||
-	    (gemm->workspace_nbytes != 0 && gemm->workspace_dev == NULL) || (gemm->nbuckets != 0) != (gemm->offsets_dev != NULL))
+	if (gemm->x_dev == NULL || (uintptr_t)gemm->x_dev % 16 != 0 || gemm->x_ld % 8 != 0 ||
+	    gemm->x_ld < gemm->ncols || (gemm->workspace_nbytes != 0 && gemm->workspace_dev == NULL) ||
+	    (gemm->nbuckets != 0) != (gemm->offsets_dev != NULL))
 		return UW_ERR_ARG;
 	emu_device.ngemm++;
 	return queue(stream, [=] {
@@ -276,14 +284,15 @@ enum uw_status gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *stream)
 	});
 }
 
-enum uw_status gather(const struct uw_gpu_matrix *matrix, const uint32_t *rows, uint32_t nrows, uint16_t *y, uint64_t ld,
-		      struct CUstream_st *stream)
+enum uw_status gather(const struct uw_gpu_matrix *matrix, const uint32_t *rows, uint32_t nrows, uint16_t *y,
+		      uint64_t ld, struct CUstream_st *stream)
 {
-	struct uw_gather gather = { *matrix, rows, y, ld, nrows, (matrix->ncols - 1) / (UW_TILE_COLS * UW_GATHER_TILES) + 1 };
+	uint32_t batches = (matrix->ncols - 1) / (UW_TILE_COLS * UW_GATHER_TILES) + 1;
+	uint32_t nblocks = (nrows * batches + UW_GATHER_WARPS - 1) / UW_GATHER_WARPS;
+	struct uw_gather gather = { *matrix, rows, y, ld, nrows, batches };
 
 	return queue(stream, [=] {
-		emu_run((nrows * gather.batches + UW_GATHER_WARPS - 1) / UW_GATHER_WARPS, 32 * UW_GATHER_WARPS, 0, rng(),
-			[&] { uw_gather_warp(gather); });
+		emu_run(nblocks, 32 * UW_GATHER_WARPS, 0, rng(), [&] { uw_gather_warp(gather); });
 	});
 }
 
@@ -339,8 +348,8 @@ const struct uw_gpu_ops *emu_device_ops(void)
 {
 	static const struct uw_gpu_ops table = {
 		"emulator", device_open, alloc, release, copy_in, copy_out, copy_within, zero, stream_new, stream_free,
-		stream_sync, event_new, event_free, event_record, event_await, event_elapsed, preload, decode_p4, decode_h,
-		transcode_h, exponents_h, matrix_map, gemm, gather, dense_open, dense_close, dense,
+		stream_sync, event_new, event_free, event_record, event_await, event_elapsed, preload, decode_p4,
+		decode_h, transcode_h, exponents_h, matrix_map, gemm, gather, dense_open, dense_close, dense,
 	};
 
 	return &table;

@@ -70,10 +70,14 @@ static void shipped_lines(void **state)
 		if (!e->predicted)
 			continue;
 		assert_int_equal(e->pipeline, uw_cuda_predict(facts, &key, e->batch));
-		assert_int_equal(e->nanoseconds, uw_cuda_predict_ns(facts, &key, (enum uw_pipeline)e->pipeline, e->batch));
-		for (uint64_t batch = 1; batch <= UW_LINEAR_MAX_BATCH; batch *= 2)
-			assert_int_equal(uw_tuning_find_device(shipped, name, e->coding, e->nrows, e->ncols, batch)->pipeline,
-					 uw_cuda_predict(facts, &key, batch));
+		assert_int_equal(e->nanoseconds,
+				 uw_cuda_predict_ns(facts, &key, (enum uw_pipeline)e->pipeline, e->batch));
+		for (uint64_t batch = 1; batch <= UW_LINEAR_MAX_BATCH; batch *= 2) {
+			const struct uw_tuning_entry *found =
+				uw_tuning_find_device(shipped, name, e->coding, e->nrows, e->ncols, batch);
+
+			assert_int_equal(found->pipeline, uw_cuda_predict(facts, &key, batch));
+		}
 	}
 	assert_true(last >= 2 * 2 * 8); /* devices, codings, shapes */
 }
@@ -92,9 +96,12 @@ static void model_of_time(void **state)
 			assert_true(raw / p4 > 1.2 && raw / p4 < 4.0 / 3.0);
 			assert_int_equal(uw_cuda_predict(&devices[d], &key, 1), codes);
 			for (uint64_t batch = 1; batch <= UW_LINEAR_MAX_BATCH; batch *= 2) {
-				for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++)
-					assert_true(uw_cuda_predict_ns(&devices[d], &key, (enum uw_pipeline)p, batch) <=
-						    uw_cuda_predict_ns(&devices[d], &key, (enum uw_pipeline)p, 2 * batch));
+				for (unsigned i = UW_PIPELINE_RAW; i < UW_NPIPELINES; i++) {
+					enum uw_pipeline p = (enum uw_pipeline)i;
+
+					assert_true(uw_cuda_predict_ns(&devices[d], &key, p, batch) <=
+						    uw_cuda_predict_ns(&devices[d], &key, p, 2 * batch));
+				}
 				assert_true(uw_cuda_predict_ns(&devices[d], &key, UW_PIPELINE_DECODE, batch) >
 					    uw_cuda_predict_ns(&devices[d], &key, UW_PIPELINE_RAW, batch));
 			}

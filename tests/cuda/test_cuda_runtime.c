@@ -247,7 +247,8 @@ static void check(const uint8_t *host, const struct y *y, unsigned want, const s
 			memcpy(&got, host + 4 * (n * (y->nrows + GAP) + first + r - part->row_begin), 4);
 			if (!isfinite(sum) || amount > 3e38)
 				continue;
-			assert_true(fabs((double)got - sum) <= 1.01 * (double)(cols + 1) * ldexp(1, -24) * amount + 1e-40);
+			assert_true(fabs((double)got - sum) <=
+				    1.01 * (double)(cols + 1) * ldexp(1, -24) * amount + 1e-40);
 		}
 		for (unsigned i = 0; i < 4 * GAP; i++)
 			assert_int_equal(host[4 * (n * (y->nrows + GAP) + y->nrows) + i], 0xA5);
@@ -313,7 +314,8 @@ static void test_dense(void **state)
 				check(raw, &y, want, &part, 0, 0, 2);
 			emu_device.ndense = 0;
 			decoded = product(want % 2, &part, 1,
-					  (struct uw_cuda_linear_options){ .pipeline = UW_PIPELINE_DECODE }, 2, dtype, &y);
+					  (struct uw_cuda_linear_options){ .pipeline = UW_PIPELINE_DECODE }, 2, dtype,
+					  &y);
 			assert_true(emu_device.ndense != 0);
 			assert_memory_equal(raw, decoded, y.nbytes);
 			free(raw);
@@ -325,8 +327,8 @@ static void test_dense(void **state)
 	for (unsigned p = UW_PIPELINE_RAW; p <= UW_PIPELINE_DECODE; p++) {
 		struct uw_linear_part part = part_of(0, WIDE);
 		struct y y;
-		uint8_t *raw = product(0, &part, 1, (struct uw_cuda_linear_options){ .pipeline = (enum uw_pipeline)p }, 2,
-				       UW_DTYPE_F32, &y);
+		uint8_t *raw = product(0, &part, 1, (struct uw_cuda_linear_options){ .pipeline = (enum uw_pipeline)p },
+				       2, UW_DTYPE_F32, &y);
 
 		assert_int_equal(emu_device.ndense, 0);
 		check(raw, &y, WIDE, &part, 0, 0, 2);
@@ -415,7 +417,8 @@ static void test_groups(void **state)
 		parts[0].row_end = 240;
 		parts[1].row_begin = 5;
 		for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
-			struct uw_cuda_linear_options options = { .pipeline = (enum uw_pipeline)p, .require_bitexact = true };
+			struct uw_cuda_linear_options options = { .pipeline = (enum uw_pipeline)p,
+								  .require_bitexact = true };
 			struct y y;
 			uint8_t *host = product(profile, parts, 2, options, 2, UW_DTYPE_F32, &y);
 
@@ -622,7 +625,8 @@ static void test_no_memory(void **state)
 		emu_device.alloc_budget = budget;
 		status = uw_cuda_linear_create(cuda, models[0], parts, 2, &options, &linear, &err);
 		if (status == UW_OK)
-			status = uw_cuda_workspace_create(cuda, (const struct uw_cuda_linear *[]){ linear }, 1, 8, &w, &err);
+			status = uw_cuda_workspace_create(cuda, (const struct uw_cuda_linear *[]){ linear }, 1, 8, &w,
+							  &err);
 		done = status == UW_OK;
 		assert_true(done || status == UW_ERR_NOMEM);
 		uw_cuda_workspace_free(&w);

@@ -84,8 +84,8 @@ struct uw_gpu_ops {
 
 	/*
 	 * ---- cuBLASLt, which is loaded when it is opened; UW_ERR_UNSUPPORTED: there is none ----
-	 * The algorithm is the first that its heuristic names for the dimensions, leading dimensions and types at hand and
-	 * for the workspace: the same for the same numbers, wherever the weights are.
+	 * The algorithm is the first that its heuristic names for the dimensions, leading dimensions and types at hand
+	 * and for the workspace: the same for the same numbers, wherever the weights are.
 	 */
 	enum uw_status (*dense_open)(void **library);
 	void (*dense_close)(void *library);

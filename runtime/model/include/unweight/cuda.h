@@ -36,8 +36,8 @@
  *
  * require_bitexact: every pipeline gives the bits of RAW. All multiply with this library's kernels then (RAW and DECODE
  * too), and how a sum is cut depends on the dimensions, the batch's bucket (the next power of two) and the device alone:
- * not on how tensors are stored or which pipeline the tuning names. A compressed and an uncompressed copy of a model give
- * the same bits. It costs the freedom to cut sums where that would be fastest.
+ * not on how tensors are stored or which pipeline the tuning names. A compressed and an uncompressed copy of a model
+ * give the same bits. It costs the freedom to cut sums where that would be fastest.
  *
  * batch_invariant: what require_bitexact says, and a row of y has the same bits in every batch. It costs speed at both
  * ends, as one size of tile serves all batches.
@@ -100,8 +100,8 @@ UW_MUST_CHECK enum uw_status uw_cuda_sync(const struct uw_cuda *cuda, struct CUs
  *   EXPONENT   each run decodes exponents to the workspace
  *   TRANSCODE  Huffman streams become palette codes once: 12 bits a weight; then as PALETTE
  *   PALETTE    palette codes as they lie in the bundle: 12 bits a weight
- * A pipeline that a matrix does not admit is replaced, for that matrix: see struct uw_linear_options in linear.h. DECODE,
- * of columns that are no multiple of 8, becomes TRANSCODE or PALETTE. Several pipelines for several batches share what
+ * A pipeline that the matrices do not admit is replaced: see struct uw_linear_options in linear.h. DECODE, of
+ * columns that are no multiple of 8, becomes TRANSCODE or PALETTE. Several pipelines for several batches share what
  * they have in memory; DECODE decodes palette codes where these are there anyway.
  */
 struct uw_cuda_linear_options {
@@ -109,8 +109,9 @@ struct uw_cuda_linear_options {
 	const struct uw_tuning *tuning; /* copied from; NULL: the shipped table, or else the model of time */
 	bool require_bitexact;          /* see the head of this file */
 	bool batch_invariant;
-	bool experts;                   /* for uw_cuda_linear_run_experts: parts are experts, all of the same rows. DECODE
-					 * and EXPONENT become TRANSCODE or PALETTE; RAW takes this library's kernels */
+	bool experts;                   /* for uw_cuda_linear_run_experts: parts are experts, all of the same rows.
+					 * DECODE and EXPONENT become TRANSCODE or PALETTE; RAW takes this library's
+					 * kernels */
 };
 
 struct uw_cuda_linear;

@@ -43,7 +43,8 @@ struct uw_tuning_entry {
 	uint16_t parts;
 };
 
-/* A list of entries, sorted; no two with the same device, coding, matrix and batch. Changing it is for one thread at a time. */
+/* A list of entries, sorted; no two with the same device, coding, matrix and batch. Changing it is for one thread at a
+ * time. */
 struct uw_tuning;
 
 UW_MUST_CHECK enum uw_status uw_tuning_create(struct uw_tuning **tuning, struct uw_error *err);
