@@ -2,7 +2,9 @@
 /* The kernels of decode.cuh and their launches. */
 #include <cuda_runtime_api.h>
 
+#include "cuda_status.cuh"
 #include "decode.cuh"
+#include "gpu_kernels.cuh"
 
 #define THREADS (32 * UW_WARPS)
 
@@ -26,28 +28,24 @@ extern "C" __global__ void __launch_bounds__(THREADS) uw_kernel_exponents_h(cons
 	uw_warp_h<UW_GPU_EXPONENTS>(decode);
 }
 
+const void *const uw_decode_kernels[UW_DECODE_KERNELS] = {
+	(const void *)uw_kernel_decode_p4,
+	(const void *)uw_kernel_decode_h,
+	(const void *)uw_kernel_transcode_h,
+	(const void *)uw_kernel_exponents_h,
+};
+
 /* At most 39 KB of shared memory a block: every device gives that without being asked. */
 static enum uw_status launch(const void *kernel, const struct uw_gpu_decode *decode, enum uw_coding coding,
 			     enum uw_gpu_output output, cudaStream_t stream)
 {
 	struct uw_gpu_decode copy = *decode;
 	void *params[] = { &copy };
-	cudaError_t error;
 
 	if (decode->coding != (uint32_t)coding || decode->nchunks == 0)
 		return UW_ERR_ARG;
-	error = cudaLaunchKernel(kernel, dim3((decode->nchunks - 1) / UW_WARPS + 1), dim3(THREADS), params,
-				 uw_shared_nbytes(decode->coding, output, decode->stream_room), stream);
-	switch (error) {
-	case cudaSuccess:
-		return UW_OK;
-	case cudaErrorNoDevice:
-	case cudaErrorInsufficientDriver:
-	case cudaErrorNoKernelImageForDevice:
-		return UW_ERR_NO_DEVICE;
-	default:
-		return UW_ERR_DEVICE;
-	}
+	return uw_status_of(cudaLaunchKernel(kernel, dim3((decode->nchunks - 1) / UW_WARPS + 1), dim3(THREADS), params,
+					     uw_shared_nbytes(decode->coding, output, decode->stream_room), stream));
 }
 
 enum uw_status uw_gpu_decode_p4(const struct uw_gpu_decode *decode, struct CUstream_st *stream)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Single rows of a coded matrix to BF16, such as those of an embedding.
+ * Single rows of a matrix to BF16, such as those of an embedding.
  *
- * A row is in the lanes 4 g .. 4 g + 3 of its tiles, g = row mod 8. A warp takes eight tiles of one row at once: lane
- * 4 i + q has what lane 4 g + q of the i-th tile has, and half of its fragment registers are the row's.
+ * A row of a coded matrix is in the lanes 4 g .. 4 g + 3 of its tiles, g = row mod 8. A warp takes eight tiles of one
+ * row at once: lane 4 i + q has what lane 4 g + q of the i-th tile has, and half of its fragment registers are the row's.
  */
 #ifndef UW_GATHER_CUH
 #define UW_GATHER_CUH
@@ -94,6 +94,23 @@ UW_DEVICE void uw_gather_put(const struct uw_gather &gather, uint16_t *y, uint32
 		uw_store_global_u16(y + col + 1, pair >> 16);
 }
 
+/* A row of a RAW matrix: as the fragments of a coded one would hold it, only those that the row is in. */
+UW_DEVICE void uw_gather_raw(const struct uw_gather &gather, uint32_t row, uint32_t kt, uint32_t q, uint32_t a[16])
+{
+	const uint16_t *from = gather.matrix.weights_dev + (uint64_t)row * gather.matrix.weights_ld;
+
+	UW_UNROLL
+	for (uint32_t i = 0; i < 8; i++) {
+		uint32_t col = UW_TILE_COLS * kt + 8 * i + 2 * q, pair = 0;
+
+		if (col < gather.matrix.ncols)
+			pair = uw_load_global_u16(from + col);
+		if (col + 1 < gather.matrix.ncols)
+			pair |= uw_load_global_u16(from + col + 1) << 16;
+		a[2 * i] = pair;
+	}
+}
+
 UW_DEVICE void uw_gather_warp(const struct uw_gather &gather)
 {
 	uint32_t lane = uw_thread() % 32, unit = UW_GATHER_WARPS * uw_block() + uw_thread() / 32;
@@ -103,7 +120,10 @@ UW_DEVICE void uw_gather_warp(const struct uw_gather &gather)
 	if (i >= gather.nrows)
 		return;
 	row = uw_load_global_u32(gather.rows_dev + i);
-	if (row < gather.matrix.nrows) {
+	if (gather.matrix.source == UW_LINEAR_RAW) {
+		if (row < gather.matrix.nrows)
+			uw_gather_raw(gather, row, kt, lane % 4, a);
+	} else if (row < gather.matrix.nrows) {
 		uint32_t number = row / (UW_ROW_BLOCK * gather.matrix.group_blocks);
 		const struct uw_gpu_gemm_group *group = gather.matrix.groups_dev + number;
 		uint32_t stored = uw_stored_row(group, row - number * UW_ROW_BLOCK * gather.matrix.group_blocks, lane);

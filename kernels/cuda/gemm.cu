@@ -6,23 +6,10 @@
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 
+#include "cuda_status.cuh"
 #include "gather.cuh"
 #include "gemm_kernels.cuh"
-
-static enum uw_status status_of(cudaError_t error)
-{
-	switch (error) {
-	case cudaSuccess:
-		return UW_OK;
-	case cudaErrorNoDevice:
-	case cudaErrorInsufficientDriver:
-	case cudaErrorNoKernelImageForDevice:
-	case cudaErrorStubLibrary:
-		return UW_ERR_NO_DEVICE;
-	default:
-		return UW_ERR_DEVICE;
-	}
-}
+#include "gpu_kernels.cuh"
 
 enum uw_status uw_gpu_device_init(int number, struct uw_gpu_device *device)
 {
@@ -36,7 +23,7 @@ enum uw_status uw_gpu_device_init(int number, struct uw_gpu_device *device)
 	if (error == cudaSuccess)
 		error = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerMultiprocessor, number);
 	if (error != cudaSuccess)
-		return status_of(error);
+		return uw_status_of(error);
 	*device = { (uint32_t)nsms, (uint32_t)(10 * major + minor), (uint32_t)shared };
 	return UW_OK;
 }
@@ -59,7 +46,7 @@ static enum uw_status encode_map(void *map, const void *base, uint64_t nrows, ui
 							     cudaEnableDefault, &found);
 
 	if (error != cudaSuccess)
-		return status_of(error);
+		return uw_status_of(error);
 	if (found != cudaDriverEntryPointSuccess || entry == NULL)
 		return UW_ERR_NO_DEVICE;
 	if (((encode_fn)entry)((CUtensorMap *)map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, (void *)base, dims, strides, box,
@@ -123,7 +110,7 @@ enum uw_status uw_gpu_gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *s
 		return status;
 	error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)gemm->shared_nbytes);
 	if (error != cudaSuccess)
-		return status_of(error);
+		return uw_status_of(error);
 	early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
 	early.val.programmaticStreamSerializationAllowed = 1;
 	config.gridDim = dim3(gemm->config.nblocks);
@@ -132,7 +119,7 @@ enum uw_status uw_gpu_gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *s
 	config.stream = stream;
 	config.attrs = &early;
 	config.numAttrs = gemm->early && wgmma ? 1 : 0;
-	return status_of(cudaLaunchKernelExC(&config, kernel, params));
+	return uw_status_of(cudaLaunchKernelExC(&config, kernel, params));
 }
 
 extern "C" __global__ void __launch_bounds__(32 * UW_GATHER_WARPS)
@@ -140,6 +127,8 @@ uw_kernel_gather(const __grid_constant__ struct uw_gather gather)
 {
 	uw_gather_warp(gather);
 }
+
+const void *const uw_gather_kernel = (const void *)uw_kernel_gather;
 
 enum uw_status uw_gpu_gather(const struct uw_gpu_matrix *matrix, const uint32_t *rows_dev, uint32_t nrows,
 			     uint16_t *y_dev, uint64_t y_ld, struct CUstream_st *stream)
@@ -149,10 +138,10 @@ enum uw_status uw_gpu_gather(const struct uw_gpu_matrix *matrix, const uint32_t 
 	uint64_t nblocks = ((uint64_t)nrows * batches + UW_GATHER_WARPS - 1) / UW_GATHER_WARPS;
 	void *params[] = { &gather };
 
-	if (matrix->source == UW_LINEAR_RAW || y_ld < matrix->ncols || nblocks > INT32_MAX)
+	if (y_ld < matrix->ncols || nblocks > INT32_MAX)
 		return UW_ERR_ARG;
 	if (nrows == 0)
 		return UW_OK;
-	return status_of(cudaLaunchKernel((const void *)uw_kernel_gather, dim3((uint32_t)nblocks),
+	return uw_status_of(cudaLaunchKernel((const void *)uw_kernel_gather, dim3((uint32_t)nblocks),
 					  dim3(32 * UW_GATHER_WARPS), params, 0, stream));
 }

@@ -4,8 +4,11 @@
 
 #include "gemm_layout.h"
 
-_Static_assert(sizeof(struct uw_gpu_gemm_group) == 64, "device code and host code agree on the group");
-_Static_assert(sizeof(struct uw_gpu_matrix) == 192, "device code and host code agree on the matrix");
+/* Hosts of 32 bits have no CUDA. */
+_Static_assert(sizeof(struct uw_gpu_gemm_group) == 64 || sizeof(void *) != 8,
+	       "device code and host code agree on the group");
+_Static_assert(sizeof(struct uw_gpu_matrix) == 192 || sizeof(void *) != 8,
+	       "device code and host code agree on the matrix");
 
 #define FEW (sizeof(((struct uw_gpu_gemm *)0)->few) / sizeof(struct uw_gpu_matrix))
 #define VECTOR_ALIGN 16u
@@ -38,6 +41,9 @@ enum uw_status uw_gpu_gemm_group_init(const struct uw_coded *coded, const uint8_
 		.patches_dev = (const uint32_t *)(const void *)(stored_dev + (coded->patches - coded->head)),
 		.s_dev = stored_dev + (coded->s - coded->head),
 		.e_dev = plane_dev != NULL ? plane_dev : stored_dev + (coded->e - coded->head),
+		.order_dev = coded->row_order != NULL
+				     ? (const uint16_t *)(const void *)(stored_dev + (coded->row_order - coded->head))
+				     : NULL,
 		.nchunks = (uint32_t)coded->shape.nchunks,
 		.npatches = coded->npatches,
 		.nrows = (uint32_t)coded->shape.nrows,
@@ -127,6 +133,19 @@ static bool plan_shared(const struct uw_gpu_device *device, struct uw_gpu_gemm *
 	return gemm->nstages >= (wgmma ? UW_WGMMA_MIN_STAGES : UW_MMA_MIN_STAGES);
 }
 
+enum uw_status uw_gpu_gemm_config_check(const struct uw_gpu_device *device, const struct uw_gpu_gemm_config *config)
+{
+	/* E8 needs most of it: whether there is room must not depend on the source */
+	struct uw_gpu_gemm gemm = { .config = *config, .source = UW_LINEAR_E8 };
+
+	if (config->kernel > UW_GPU_GEMM_WGMMA || !is_tile_n(config) || config->nblocks == 0 ||
+	    config->blocks_per_sm == 0 || config->blocks_per_sm > max_blocks(config->kernel, config->tile_n) ||
+	    (config->kernel == UW_GPU_GEMM_WGMMA && device->capability != 90) || device->capability < 80 ||
+	    !plan_shared(device, &gemm))
+		return UW_ERR_ARG;
+	return UW_OK;
+}
+
 enum uw_status uw_gpu_gemm_config_init(const struct uw_gpu_device *device, uint64_t nrows, uint64_t ncols, uint64_t nx,
 				       bool batch_invariant, struct uw_gpu_gemm_config *config)
 {
@@ -144,11 +163,11 @@ enum uw_status uw_gpu_gemm_config_init(const struct uw_gpu_device *device, uint6
 	while (!batch_invariant && config->tile_n < nx && config->tile_n < most)
 		config->tile_n *= 2;
 	config->blocks_per_sm = max_blocks(config->kernel, config->tile_n);
-	/* E8 needs most of it: whether there is room must not depend on the source */
-	for (struct uw_gpu_gemm gemm = { .config = *config, .source = UW_LINEAR_E8 };
-	     config->blocks_per_sm > 1 && !plan_shared(device, &gemm); gemm.config = *config)
-		config->blocks_per_sm--;
 	config->nblocks = device->nsms * config->blocks_per_sm;
+	while (config->blocks_per_sm > 1 && uw_gpu_gemm_config_check(device, config) != UW_OK) {
+		config->blocks_per_sm--;
+		config->nblocks = device->nsms * config->blocks_per_sm;
+	}
 	ntiles = ceil_div(nrows, UW_ROW_TILE) * ceil_div(nx, config->tile_n);
 	if (batch_invariant) {
 		/* by the matrix alone, not by nx: as many parts as fill the device with one tile across */

@@ -5,8 +5,11 @@
 #include "unweight/bytes.h"
 #include "unweight/gpu_decode.h"
 
-_Static_assert(sizeof(struct uw_gpu_group) == 80, "device code and host code agree on the descriptor");
-_Static_assert(sizeof(struct uw_gpu_decode) == 32, "device code and host code agree on the launch");
+/* Hosts of 32 bits have no CUDA. */
+_Static_assert(sizeof(struct uw_gpu_group) == 80 || sizeof(void *) != 8,
+	       "device code and host code agree on the descriptor");
+_Static_assert(sizeof(struct uw_gpu_decode) == 32 || sizeof(void *) != 8,
+	       "device code and host code agree on the launch");
 
 #define STORED_ALIGN 16u
 #define STREAM_UNIT 4u

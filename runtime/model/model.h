@@ -52,6 +52,10 @@ UW_MUST_CHECK enum uw_status uw_stored_group_open(const struct uw_model *model, 
 						  uint64_t i, struct uw_stored_group *group, struct uw_error *err);
 void uw_stored_group_close(const struct uw_model *model, struct uw_stored_group *group);
 
+/* Copies the stored bytes to memory of our own, where they are not there already. */
+UW_MUST_CHECK enum uw_status uw_stored_group_own(const struct uw_model *model, struct uw_stored_group *group,
+						 struct uw_error *err);
+
 /* Checks the head of a group of coding H or P4 and describes it. *coded lasts as long as what the group owns. Once
  * for a group. */
 UW_MUST_CHECK enum uw_status uw_stored_group_coded(const struct uw_model *model, struct uw_stored_group *group,

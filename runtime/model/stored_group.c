@@ -67,6 +67,19 @@ void uw_stored_group_close(const struct uw_model *model, struct uw_stored_group 
 	group->owned = NULL;
 }
 
+enum uw_status uw_stored_group_own(const struct uw_model *model, struct uw_stored_group *group, struct uw_error *err)
+{
+	const uint8_t *mapped = group->stored;
+	enum uw_status status;
+
+	if (group->owned != NULL)
+		return UW_OK;
+	status = own(model, group, group->group->nbytes, err);
+	if (status == UW_OK)
+		group->stored = memcpy(group->owned, mapped, (size_t)group->group->nbytes);
+	return status;
+}
+
 /* The first bytes of the group, with its whole head, where nobody else writes. */
 static enum uw_status copy_head(const struct uw_model *model, struct uw_stored_group *group,
 				const struct uw_shape *shape, const uint8_t **head, struct uw_error *err)

@@ -11,10 +11,15 @@
 #define FIRST_LINE "unweight-tuning 1"
 #define MAX_LINE 256u
 #define MAX_ENTRIES 1000000u
+#define MAX_DEVICES 255u
+#define MAX_NAME 64u
+#define DEVICE "device "
 
 struct uw_tuning {
 	size_t n, room;
 	struct uw_tuning_entry *entries;
+	size_t ndevices;
+	char (*devices)[MAX_NAME];
 };
 
 /* ---- the list ---- */
@@ -24,11 +29,12 @@ static int compare_u64(uint64_t a, uint64_t b)
 	return (a > b) - (a < b);
 }
 
-/* By coding, matrix, batch. */
+/* By device, coding, matrix, batch. */
 static int compare(const struct uw_tuning_entry *a, const struct uw_tuning_entry *b)
 {
-	int c = compare_u64(a->coding, b->coding);
+	int c = compare_u64(a->device, b->device);
 
+	c = c != 0 ? c : compare_u64(a->coding, b->coding);
 	c = c != 0 ? c : compare_u64(a->nrows, b->nrows);
 	c = c != 0 ? c : compare_u64(a->ncols, b->ncols);
 	return c != 0 ? c : compare_u64(a->batch, b->batch);
@@ -58,8 +64,10 @@ enum uw_status uw_tuning_create(struct uw_tuning **tuning, struct uw_error *err)
 
 void uw_tuning_free(struct uw_tuning **tuning)
 {
-	if (*tuning != NULL)
+	if (*tuning != NULL) {
 		free((*tuning)->entries);
+		free((*tuning)->devices);
+	}
 	free(*tuning);
 	*tuning = NULL;
 }
@@ -79,9 +87,59 @@ static enum uw_status make_room(struct uw_tuning *tuning, struct uw_error *err)
 	return UW_OK;
 }
 
-static bool is_valid(const struct uw_tuning_entry *e)
+/* ---- devices ---- */
+
+const char *uw_tuning_device_name(const struct uw_tuning *tuning, uint16_t device)
 {
-	return (e->coding == UW_CODING_H || e->coding == UW_CODING_P4) && e->pipeline != UW_PIPELINE_AUTO &&
+	return device != 0 && device <= tuning->ndevices ? tuning->devices[device - 1] : NULL;
+}
+
+/* 0: there is none of that name. */
+static uint16_t find_device(const struct uw_tuning *tuning, const char *name)
+{
+	for (size_t i = 0; i < tuning->ndevices; i++) {
+		if (strcmp(tuning->devices[i], name) == 0)
+			return (uint16_t)(i + 1);
+	}
+	return 0;
+}
+
+enum uw_status uw_tuning_device(struct uw_tuning *tuning, const char *name, uint16_t *device, struct uw_error *err)
+{
+	size_t n = strlen(name);
+	char (*devices)[MAX_NAME];
+
+	*device = find_device(tuning, name);
+	if (*device != 0)
+		return UW_OK;
+	if (n == 0 || n >= MAX_NAME || strchr(name, '\n') != NULL)
+		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "name of a device");
+	devices = tuning->ndevices < MAX_DEVICES
+			  ? realloc(tuning->devices, (tuning->ndevices + 1) * sizeof(*devices))
+			  : NULL;
+	if (devices == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "tuning of %zu devices", tuning->ndevices);
+	memcpy(devices[tuning->ndevices], name, n + 1);
+	tuning->devices = devices;
+	*device = (uint16_t)++tuning->ndevices;
+	return UW_OK;
+}
+
+/* ---- entries ---- */
+
+/* How a product is cut: none on the CPU; else all or nothing. */
+static bool is_config(const struct uw_tuning_entry *e)
+{
+	if (e->tile_n == 0)
+		return e->blocks_per_sm == 0 && e->parts == 0;
+	return e->device != 0 && e->tile_n >= 8 && e->tile_n <= 256 && (e->tile_n & (e->tile_n - 1)) == 0 &&
+	       (e->blocks_per_sm == 1 || e->blocks_per_sm == 2);
+}
+
+static bool is_valid(const struct uw_tuning *tuning, const struct uw_tuning_entry *e)
+{
+	return e->device <= tuning->ndevices && e->predicted <= 1 && is_config(e) &&
+	       (e->coding == UW_CODING_H || e->coding == UW_CODING_P4) && e->pipeline != UW_PIPELINE_AUTO &&
 	       e->pipeline < UW_NPIPELINES && e->batch != 0 && e->batch <= UW_LINEAR_MAX_BATCH &&
 	       (e->batch & (e->batch - 1)) == 0 && e->nrows != 0 && e->ncols != 0;
 }
@@ -91,7 +149,7 @@ enum uw_status uw_tuning_set(struct uw_tuning *tuning, const struct uw_tuning_en
 	size_t at = lower_bound(tuning, entry);
 	enum uw_status status;
 
-	if (!is_valid(entry))
+	if (!is_valid(tuning, entry))
 		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "tuning entry");
 	if (at < tuning->n && compare(&tuning->entries[at], entry) == 0) {
 		tuning->entries[at] = *entry;
@@ -118,17 +176,18 @@ const struct uw_tuning_entry *uw_tuning_entry(const struct uw_tuning *tuning, si
 
 static bool same_matrix(const struct uw_tuning_entry *a, const struct uw_tuning_entry *b)
 {
-	return a->coding == b->coding && a->nrows == b->nrows && a->ncols == b->ncols;
+	return a->device == b->device && a->coding == b->coding && a->nrows == b->nrows && a->ncols == b->ncols;
 }
 
-const struct uw_tuning_entry *uw_tuning_find(const struct uw_tuning *tuning, uint8_t coding, uint64_t nrows,
-					     uint64_t ncols, uint64_t batch)
+static const struct uw_tuning_entry *find(const struct uw_tuning *tuning, uint16_t device, uint8_t coding,
+					  uint64_t nrows, uint64_t ncols, uint64_t batch)
 {
 	struct uw_tuning_entry key = {
 		.coding = coding,
 		.batch = (uint16_t)(batch < UW_LINEAR_MAX_BATCH ? batch : UW_LINEAR_MAX_BATCH),
 		.nrows = nrows,
 		.ncols = ncols,
+		.device = device,
 	};
 	size_t at = lower_bound(tuning, &key);
 
@@ -139,11 +198,47 @@ const struct uw_tuning_entry *uw_tuning_find(const struct uw_tuning *tuning, uin
 	return NULL;
 }
 
+const struct uw_tuning_entry *uw_tuning_find(const struct uw_tuning *tuning, uint8_t coding, uint64_t nrows,
+					     uint64_t ncols, uint64_t batch)
+{
+	return find(tuning, 0, coding, nrows, ncols, batch);
+}
+
+const struct uw_tuning_entry *uw_tuning_find_device(const struct uw_tuning *tuning, const char *name, uint8_t coding,
+						    uint64_t nrows, uint64_t ncols, uint64_t batch)
+{
+	uint16_t device = find_device(tuning, name);
+
+	return device != 0 ? find(tuning, device, coding, nrows, ncols, batch) : NULL;
+}
+
 /* ---- text ---- */
 
 static const char *coding_name(uint8_t coding)
 {
 	return coding == UW_CODING_H ? "h" : "p4";
+}
+
+/* What may stand behind an entry: "predicted", "tile=8 blocks=2 parts=0". */
+static bool parse_rest(const char *rest, struct uw_tuning_entry *entry)
+{
+	static const char predicted[] = " predicted";
+	unsigned tile, blocks, parts;
+	int end = 0;
+
+	if (strncmp(rest, predicted, sizeof(predicted) - 1) == 0) {
+		entry->predicted = 1;
+		rest += sizeof(predicted) - 1;
+	}
+	if (*rest == '\0')
+		return true;
+	if (sscanf(rest, " tile=%3u blocks=%1u parts=%5u%n", &tile, &blocks, &parts, &end) != 3 || rest[end] != '\0' ||
+	    parts > UINT16_MAX || tile == 0)
+		return false;
+	entry->tile_n = (uint16_t)tile;
+	entry->blocks_per_sm = (uint8_t)blocks;
+	entry->parts = (uint16_t)parts;
+	return true;
 }
 
 static bool parse_entry(const char *line, struct uw_tuning_entry *entry)
@@ -154,7 +249,8 @@ static bool parse_entry(const char *line, struct uw_tuning_entry *entry)
 	int end = 0;
 
 	if (sscanf(line, "%7s %" SCNu64 " %" SCNu64 " %u %15s %" SCNu64 "%n", coding, &entry->nrows, &entry->ncols,
-		   &batch, pipeline, &entry->nanoseconds, &end) != 6 || line[end] != '\0' || strchr(line, '-') != NULL)
+		   &batch, pipeline, &entry->nanoseconds, &end) != 6 || strchr(line, '-') != NULL ||
+	    !parse_rest(line + end, entry))
 		return false;
 	if (strcmp(coding, "h") != 0 && strcmp(coding, "p4") != 0)
 		return false;
@@ -163,7 +259,7 @@ static bool parse_entry(const char *line, struct uw_tuning_entry *entry)
 	entry->coding = strcmp(coding, "h") == 0 ? UW_CODING_H : UW_CODING_P4;
 	entry->pipeline = (uint8_t)p;
 	entry->batch = (uint16_t)batch;
-	return is_valid(entry);
+	return true;
 }
 
 static enum uw_status fail_line(size_t number, struct uw_error *err)
@@ -171,15 +267,21 @@ static enum uw_status fail_line(size_t number, struct uw_error *err)
 	return uw_fail(err, UW_ERR_FORMAT, UW_NO_OFFSET, "tuning: line %zu", number);
 }
 
-static enum uw_status parse_line(const char *line, size_t number, struct uw_tuning *tuning, struct uw_error *err)
+/* *device: that of the lines before, and of those behind. */
+static enum uw_status parse_line(const char *line, size_t number, struct uw_tuning *tuning, uint16_t *device,
+				 struct uw_error *err)
 {
-	struct uw_tuning_entry entry = { 0 };
+	struct uw_tuning_entry entry = { .device = *device };
 
 	if (number == 1)
 		return strcmp(line, FIRST_LINE) == 0 ? UW_OK : fail_line(1, err);
 	if (line[0] == '#' || line[strspn(line, " \t\r")] == '\0')
 		return UW_OK;
-	if (!parse_entry(line, &entry))
+	if (strncmp(line, DEVICE, sizeof(DEVICE) - 1) == 0)
+		return uw_tuning_device(tuning, line + sizeof(DEVICE) - 1, device, NULL) == UW_OK
+			       ? UW_OK
+			       : fail_line(number, err);
+	if (!parse_entry(line, &entry) || !is_valid(tuning, &entry))
 		return fail_line(number, err);
 	return uw_tuning_set(tuning, &entry, err);
 }
@@ -188,6 +290,7 @@ enum uw_status uw_tuning_parse(const char *text, size_t nbytes, struct uw_tuning
 {
 	enum uw_status status = uw_tuning_create(tuning, err);
 	size_t number = 0;
+	uint16_t device = 0;
 
 	if (status == UW_OK && nbytes == 0)
 		status = fail_line(1, err);
@@ -203,16 +306,29 @@ enum uw_status uw_tuning_parse(const char *text, size_t nbytes, struct uw_tuning
 		}
 		memcpy(line, text + at, n);
 		line[n] = '\0';
-		status = parse_line(line, number, *tuning, err);
+		status = parse_line(line, number, *tuning, &device, err);
 	}
 	if (status != UW_OK)
 		uw_tuning_free(tuning);
 	return status;
 }
 
+static size_t print_entry(const struct uw_tuning_entry *e, char *out, size_t room)
+{
+	size_t at = (size_t)snprintf(out, room, "%s %" PRIu64 " %" PRIu64 " %u %s %" PRIu64 "%s", coding_name(e->coding),
+				     e->nrows, e->ncols, e->batch, uw_pipeline_name((enum uw_pipeline)e->pipeline),
+				     e->nanoseconds, e->predicted ? " predicted" : "");
+
+	if (e->tile_n != 0)
+		at += (size_t)snprintf(out + at, room - at, " tile=%u blocks=%u parts=%u", e->tile_n, e->blocks_per_sm,
+				       e->parts);
+	return at + (size_t)snprintf(out + at, room - at, "\n");
+}
+
 enum uw_status uw_tuning_print(const struct uw_tuning *tuning, char **text, size_t *nbytes, struct uw_error *err)
 {
-	size_t room = sizeof(FIRST_LINE) + 1 + tuning->n * MAX_LINE, at;
+	size_t room = sizeof(FIRST_LINE) + 1 + (tuning->n + tuning->ndevices) * MAX_LINE, at;
+	uint16_t device = 0;
 	char *out = malloc(room);
 
 	if (out == NULL)
@@ -221,9 +337,11 @@ enum uw_status uw_tuning_print(const struct uw_tuning *tuning, char **text, size
 	for (size_t i = 0; i < tuning->n; i++) {
 		const struct uw_tuning_entry *e = &tuning->entries[i];
 
-		at += (size_t)snprintf(out + at, room - at, "%s %" PRIu64 " %" PRIu64 " %u %s %" PRIu64 "\n",
-				       coding_name(e->coding), e->nrows, e->ncols, e->batch,
-				       uw_pipeline_name((enum uw_pipeline)e->pipeline), e->nanoseconds);
+		if (e->device != device)
+			at += (size_t)snprintf(out + at, room - at, DEVICE "%s\n",
+					       uw_tuning_device_name(tuning, e->device));
+		device = e->device;
+		at += print_entry(e, out + at, room - at);
 	}
 	*text = out;
 	*nbytes = at;

@@ -58,7 +58,7 @@ struct buffer {
 
 /* ---- weights ---- */
 
-uint16_t bf16(unsigned exponent)
+[[maybe_unused]] uint16_t bf16(unsigned exponent)
 {
 	return (uint16_t)((rng() & 0x807F) | exponent << 7);
 }

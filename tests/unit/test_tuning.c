@@ -54,6 +54,51 @@ static void text_comes_back(void **state)
 	assert_null(tuning);
 }
 
+static void devices_have_lines_of_their_own(void **state)
+{
+	static const char text[] = "unweight-tuning 1\n"
+				   "p4 64 64 1 raw 3\n"
+				   "device NVIDIA A100-SXM4-80GB\n"
+				   "p4 64 64 1 palette 5 predicted\n"
+				   "p4 64 64 16 decode 7 tile=16 blocks=2 parts=0\n"
+				   "device NVIDIA H200\n"
+				   "h 64 64 1 transcode 9 predicted tile=256 blocks=1 parts=12\n";
+	struct uw_tuning *tuning = parse(text);
+	const struct uw_tuning_entry *e;
+	uint16_t device;
+	char *out;
+	size_t n;
+
+	assert_int_equal(uw_tuning_print(tuning, &out, &n, NULL), UW_OK);
+	assert_string_equal(out, text);
+	free(out);
+	assert_int_equal(uw_tuning_find(tuning, UW_CODING_P4, 64, 64, 1)->pipeline, UW_PIPELINE_RAW);
+	assert_null(uw_tuning_find(tuning, UW_CODING_H, 64, 64, 1));
+	assert_null(uw_tuning_find_device(tuning, "NVIDIA H100", UW_CODING_P4, 64, 64, 1));
+	assert_null(uw_tuning_find_device(tuning, "NVIDIA H200", UW_CODING_P4, 64, 64, 1));
+	e = uw_tuning_find_device(tuning, "NVIDIA A100-SXM4-80GB", UW_CODING_P4, 64, 64, 1);
+	assert_true(e->pipeline == UW_PIPELINE_PALETTE && e->predicted && e->tile_n == 0);
+	e = uw_tuning_find_device(tuning, "NVIDIA A100-SXM4-80GB", UW_CODING_P4, 64, 64, 2);
+	assert_true(e->pipeline == UW_PIPELINE_DECODE && !e->predicted && e->tile_n == 16 && e->blocks_per_sm == 2);
+	e = uw_tuning_find_device(tuning, "NVIDIA H200", UW_CODING_H, 64, 64, 4096);
+	assert_true(e->predicted && e->tile_n == 256 && e->parts == 12);
+	assert_string_equal(uw_tuning_device_name(tuning, 2), "NVIDIA H200");
+	assert_null(uw_tuning_device_name(tuning, 0));
+	assert_null(uw_tuning_device_name(tuning, 3));
+	assert_int_equal(uw_tuning_device(tuning, "NVIDIA H200", &device, NULL), UW_OK);
+	assert_int_equal(device, 2);
+	assert_int_equal(uw_tuning_device(tuning, "", &device, NULL), UW_ERR_ARG);
+	assert_int_equal(uw_tuning_device(tuning, "a\nb", &device, NULL), UW_ERR_ARG);
+	uw_tuning_free(&tuning);
+	refuse("unweight-tuning 1\np4 1 1 1 raw 1 tile=8 blocks=1 parts=0\n", "line 2"); /* not on a CPU */
+	refuse("unweight-tuning 1\ndevice \n", "line 2");
+	refuse("unweight-tuning 1\ndevice a\np4 1 1 1 raw 1 tile=9 blocks=1 parts=0\n", "line 3");
+	refuse("unweight-tuning 1\ndevice a\np4 1 1 1 raw 1 tile=8 blocks=3 parts=0\n", "line 3");
+	refuse("unweight-tuning 1\ndevice a\np4 1 1 1 raw 1 tile=8 blocks=1\n", "line 3");
+	refuse("unweight-tuning 1\ndevice a\np4 1 1 1 raw 1 tile=8 blocks=1 parts=99999\n", "line 3");
+	refuse("unweight-tuning 1\ndevice a\np4 1 1 1 raw 1 measured\n", "line 3");
+}
+
 static void last_line_may_lack_its_end(void **state)
 {
 	struct uw_tuning *tuning = parse("unweight-tuning 1\np4 1 1 1 raw 1");
@@ -146,6 +191,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_comes_back),
+		cmocka_unit_test(devices_have_lines_of_their_own),
 		cmocka_unit_test(last_line_may_lack_its_end),
 		cmocka_unit_test(bad_text_is_refused),
 		cmocka_unit_test(batches_find_their_line),

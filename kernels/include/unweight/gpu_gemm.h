@@ -156,6 +156,10 @@ UW_MUST_CHECK enum uw_status uw_gpu_gemm_config_init(const struct uw_gpu_device 
 						     uint64_t nx, bool batch_invariant,
 						     struct uw_gpu_gemm_config *config);
 
+/* UW_ERR_ARG: no kernel serves the config on this device, whatever the source. */
+UW_MUST_CHECK enum uw_status uw_gpu_gemm_config_check(const struct uw_gpu_device *device,
+						      const struct uw_gpu_gemm_config *config);
+
 /*
  * Plans one launch over matrices[] for nx rows of x. nbuckets: 0, or how many there are in
  * offsets_dev. matrices_dev: where matrices[] will be on the device, aligned to 64; may be NULL if there are at most 3.
@@ -181,8 +185,8 @@ UW_MUST_CHECK enum uw_status uw_gpu_gemm(const struct uw_gpu_gemm *gemm, struct 
 /* ---- rows of an embedding ---- */
 
 /*
- * y[i][..] = row rows[i] of a matrix of source P4 or E8, as BF16: i below nrows, ncols values, y_ld >= ncols from row to
- * row. matrix: the host's descriptor. A number that is not below the matrix's nrows gives a row of zeros.
+ * y[i][..] = row rows[i] of a matrix of any source, as BF16: i below nrows, ncols values, y_ld >= ncols from row to row.
+ * matrix: the host's descriptor. A number that is not below the matrix's nrows gives a row of zeros.
  */
 UW_MUST_CHECK enum uw_status uw_gpu_gather(const struct uw_gpu_matrix *matrix, const uint32_t *rows_dev, uint32_t nrows,
 					   uint16_t *y_dev, uint64_t y_ld, struct CUstream_st *stream);

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cuBLASLt, for weights that are BF16 in memory. See dense in unweight/gpu_ops.h. */
+#ifndef UW_CUBLAS_LT_CUH
+#define UW_CUBLAS_LT_CUH
+
+#include "unweight/gpu_ops.h"
+
+enum uw_status uw_cublas_lt_open(void **library);
+void uw_cublas_lt_close(void *library);
+enum uw_status uw_cublas_lt_multiply(void *library, const struct uw_gpu_dense *dense, struct CUstream_st *stream);
+#endif
