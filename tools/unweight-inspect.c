@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "provenance.h"
 #include "source_bundle.h"
 #include "tool.h"
 
@@ -261,6 +262,8 @@ static void print_files(const json_t *report)
 	size_t i, k;
 
 	printf("profile %s, %zu files\n", text_of(report, "profile"), json_array_size(json_object_get(report, "files")));
+	if (text_of(report, "source_sha256") != NULL)
+		printf("source digest %s\n", text_of(report, "source_sha256"));
 	json_array_foreach(json_object_get(report, "files"), i, file) {
 		const json_t *tensors = json_object_get(file, "tensors");
 
@@ -308,6 +311,19 @@ static void print_detail(const json_t *tensor)
 	}
 }
 
+/* The digest that --expect-digest of the other tools takes. */
+static void add_digest(const struct uw_bundle *bundle, json_t *report)
+{
+	char hex[2 * UW_SHA256_NBYTES + 1];
+	uint8_t digest[UW_SHA256_NBYTES];
+	struct uw_error err;
+
+	if (bundle->bare || uw_source_digest(&bundle->manifest, digest, &err) != UW_OK)
+		return;
+	uw_hex(digest, sizeof(digest), hex);
+	json_object_set_new(report, "source_sha256", json_string(hex));
+}
+
 static int inspect(const struct opts *o, const struct uw_bundle *bundle, const char *path, const char *tensor)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
@@ -326,6 +342,8 @@ static int inspect(const struct opts *o, const struct uw_bundle *bundle, const c
 	}
 	report = found != NULL ? found : json_pack("{s:s, s:s, s:O}", "schema", "unweight-inspect-1", "profile",
 						   uw_profile_name(bundle->manifest.profile), "files", files);
+	if (found == NULL)
+		add_digest(bundle, report);
 	if (code == UW_EXIT_OK && o->json) {
 		if (uw_write_json("-", json_incref(report), &err) != UW_OK)
 			code = uw_tool_failure("standard output", &err);
