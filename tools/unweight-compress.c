@@ -45,7 +45,8 @@ static const struct uw_cli cli = {
 		  "compared with the source byte for byte; before the bundle gets its name, all of it is read back and\n"
 		  "its checksums are checked.\n\n"
 		  "Exit codes: 0 done, 1 the source changed meanwhile, is another or saves too little, 2 usage,\n"
-		  "3 input not acceptable, 4 output exists, 5 corrupt source bundle, 6 I/O error, 7 out of space or memory, 8 unsupported, 70 bug.",
+		  "3 input not acceptable, 4 output exists, 5 corrupt source bundle, 6 I/O error, 7 out of space or memory,\n"
+		  "8 unsupported, 70 bug.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
