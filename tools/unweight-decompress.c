@@ -17,7 +17,8 @@ static const struct uw_option options[] = {
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "sha256", NULL, "compare the SHA-256 of each restored file with the manifest too", OPT_SHA256 },
 	{ 0, "expect-digest", "SHA256", "restore nothing unless the source has this digest: that of the list of its\n"
-	  "files' SHA-256 (compress --sha256sums), or of the file itself if it is one file. Implies --sha256", OPT_EXPECT },
+	  "files' SHA-256 (compress --sha256sums), or of the file itself if it is one file;\n"
+	  "implies --sha256", OPT_EXPECT },
 	{ 0, "max-output", "SIZE", "restore nothing if that takes more bytes than this; K, M, G, T are powers of 1024",
 	  OPT_MAX_OUTPUT },
 	{ 'f', "force", NULL, "replace existing files; others in an existing folder stay", OPT_FORCE },
