@@ -15,11 +15,15 @@ struct index {
 	struct uw_index pub; /* first: the two pointers are one */
 	struct uw_extent *extents;
 	struct uw_group *groups;
+	uint64_t *gaps; /* where the gap before each group begins; SHARED: it shares stored bytes */
+	uint64_t last_gap; /* before the index */
 	uint64_t *dims;
 	char *text; /* all names */
 	struct uw_name *names; /* sorted */
 	size_t nnames;
 };
+
+#define SHARED UINT64_MAX
 
 /* The file while it is opened. */
 struct input {
@@ -245,10 +249,11 @@ static enum uw_status alloc_index(const struct input *in, struct index **index)
 		return no_memory(in);
 	ix->extents = alloc_array(in->nextents, sizeof(*ix->extents));
 	ix->groups = alloc_array(in->ngroups, sizeof(*ix->groups));
+	ix->gaps = alloc_array(in->ngroups, sizeof(*ix->gaps));
 	ix->dims = alloc_array(in->ndims, sizeof(*ix->dims));
 	ix->text = alloc_array(in->names_nbytes, 1);
 	ix->names = alloc_array(in->nextents, sizeof(*ix->names));
-	if (ix->extents == NULL || ix->groups == NULL || ix->dims == NULL || ix->text == NULL || ix->names == NULL)
+	if (ix->extents == NULL || ix->groups == NULL || ix->gaps == NULL || ix->dims == NULL || ix->text == NULL || ix->names == NULL)
 		return no_memory(in);
 	ix->pub.src_nbytes = uw_load_le64(in->raw + INDEX_SRC_NBYTES);
 	ix->pub.nextents = in->nextents;
@@ -348,11 +353,39 @@ static enum uw_status sort_names(const struct input *in, struct index *ix)
 
 /* ---- groups ---- */
 
-/* Group `i` of the file, the `k`th of `extent`; *end is where the one before it ends, then where it ends itself. */
-static enum uw_status load_group(const struct input *in, struct uw_group *g, uint64_t i,
-				 const struct uw_extent *extent, uint64_t k, uint64_t *end)
+/* The groups while they are loaded. */
+struct payload {
+	uint64_t end;    /* of the stored bytes so far */
+	uint32_t *owned; /* groups with stored bytes of their own, by ascending offset */
+	uint64_t nowned;
+};
+
+/* Is the record that of the earlier group at the same offset? */
+static bool shares(const struct input *in, const struct index *ix, const struct payload *p, uint64_t i)
+{
+	const uint8_t *records = in->raw + in->groups_at;
+	uint64_t low = 0, high = p->nowned, off = ix->groups[i].off;
+
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2, at = ix->groups[p->owned[middle]].off;
+
+		if (at == off)
+			return memcmp(records + p->owned[middle] * (uint64_t)GROUP_NBYTES, records + i * GROUP_NBYTES,
+				      GROUP_NBYTES) == 0;
+		if (at < off)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
+/* Group `i` of the file, the `k`th of `extent`. */
+static enum uw_status load_group(const struct input *in, struct index *ix, uint64_t i, const struct uw_extent *extent,
+				 uint64_t k, struct payload *p)
 {
 	const uint8_t *record = in->raw + in->groups_at + i * GROUP_NBYTES;
+	struct uw_group *g = &ix->groups[i];
 	struct uw_slice slice;
 	const char *what;
 	uint32_t field;
@@ -365,31 +398,46 @@ static enum uw_status load_group(const struct input *in, struct uw_group *g, uin
 	what = uw_group_fault(g, extent->order, &slice, &field);
 	if (what != NULL)
 		return bad_group(in, i, field, what);
-	if (!uw_group_place(*end, g->nbytes, &off) || g->off != off)
-		return bad_group(in, i, GROUP_OFF, "does not follow the one before");
-	if (!uw_add(off, g->nbytes, end) || *end > in->index_off)
+	if (g->off < p->end && shares(in, ix, p, i)) {
+		ix->gaps[i] = SHARED;
+		return UW_OK;
+	}
+	if (!uw_group_place(p->end, g->nbytes, &off) || g->off != off)
+		return bad_group(in, i, GROUP_OFF, "neither follows the one before nor is that of an earlier one");
+	ix->gaps[i] = p->end;
+	p->owned[p->nowned++] = (uint32_t)i;
+	if (!uw_add(off, g->nbytes, &p->end) || p->end > in->index_off)
 		return bad_group(in, i, GROUP_STORED_NBYTES, "ends beyond the index");
 	return UW_OK;
 }
 
-static enum uw_status load_groups(const struct input *in, struct index *ix)
+static enum uw_status load_all_groups(const struct input *in, struct index *ix, struct payload *p)
 {
-	uint64_t end = UW_HEADER_NBYTES, index_off;
+	uint64_t index_off;
 
 	for (uint64_t e = 0; e < in->nextents; e++) {
 		const struct uw_extent *extent = &ix->extents[e];
 
 		for (uint64_t k = 0; k < extent->ngroups; k++) {
-			uint64_t i = extent->first_group + k;
-			enum uw_status status = load_group(in, &ix->groups[i], i, extent, k, &end);
+			enum uw_status status = load_group(in, ix, extent->first_group + k, extent, k, p);
 
 			if (status != UW_OK)
 				return status;
 		}
 	}
-	if (!uw_align_up(end, INDEX_ALIGN, &index_off) || index_off != in->index_off)
+	if (!uw_align_up(p->end, INDEX_ALIGN, &index_off) || index_off != in->index_off)
 		return bad_trailer(in, UW_ERR_LAYOUT, TRAILER_INDEX_OFF, "index does not follow the groups");
+	ix->last_gap = p->end;
 	return UW_OK;
+}
+
+static enum uw_status load_groups(const struct input *in, struct index *ix)
+{
+	struct payload p = {.end = UW_HEADER_NBYTES, .owned = alloc_array(in->ngroups, sizeof(*p.owned))};
+	enum uw_status status = p.owned != NULL ? load_all_groups(in, ix, &p) : no_memory(in);
+
+	free(p.owned);
+	return status;
 }
 
 /* ---- the whole ---- */
@@ -400,6 +448,7 @@ static void free_index(struct index *ix)
 		return;
 	free(ix->extents);
 	free(ix->groups);
+	free(ix->gaps);
 	free(ix->dims);
 	free(ix->text);
 	free(ix->names);
@@ -463,7 +512,16 @@ const struct uw_extent *uw_index_find(const struct uw_index *index, const char *
 	return found != NULL ? &ix->extents[found->extent] : NULL;
 }
 
+bool uw_index_group_shared(const struct uw_index *index, uint64_t i)
+{
+	return ((const struct index *)index)->gaps[i] == SHARED;
+}
+
 uint64_t uw_index_gap_off(const struct uw_index *index, uint64_t i)
 {
-	return i == 0 ? UW_HEADER_NBYTES : index->groups[i - 1].off + index->groups[i - 1].nbytes;
+	const struct index *ix = (const struct index *)index;
+
+	if (i == index->ngroups)
+		return ix->last_gap;
+	return ix->gaps[i] == SHARED ? index->groups[i].off : ix->gaps[i];
 }

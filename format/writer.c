@@ -197,6 +197,32 @@ enum uw_status uw_writer_group(struct uw_writer *w, const void *stored, const st
 	return status;
 }
 
+static enum uw_status share_group(struct uw_writer *w, uint64_t earlier, struct uw_error *err)
+{
+	uint8_t copy[GROUP_NBYTES], *record;
+
+	if (earlier >= w->ngroups || w->ngroups == UINT32_MAX)
+		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "no earlier group %" PRIu64, earlier);
+	memcpy(copy, w->groups.data + earlier * GROUP_NBYTES, sizeof(copy));
+	record = pool_add(&w->groups, GROUP_NBYTES);
+	if (record == NULL)
+		return no_memory(err);
+	memcpy(record, copy, sizeof(copy));
+	w->ngroups++;
+	return UW_OK;
+}
+
+enum uw_status uw_writer_group_shared(struct uw_writer *w, uint64_t earlier, struct uw_error *err)
+{
+	enum uw_status status = enter(w, err);
+
+	if (status == UW_OK) {
+		status = share_group(w, earlier, err);
+		w->usable = status == UW_OK;
+	}
+	return status;
+}
+
 /* ---- extents ---- */
 
 static enum uw_status check_extent(const struct uw_writer *w, const struct uw_extent *e, struct uw_error *err)

@@ -291,8 +291,8 @@ static enum uw_status check_work(void *ctx, unsigned slot_number, uint64_t item,
 
 	if (status == UW_OK)
 		status = check_gap(container, item, err);
-	if (status != UW_OK || item == container->index->ngroups)
-		return status;
+	if (status != UW_OK || item == container->index->ngroups || uw_index_group_shared(container->index, item))
+		return status; /* shared bytes are read once */
 	status = read_group(container, item, &walk->slots[slot_number].stored, err);
 	uw_stage_end(walk->job, UW_STAGE_CHECK, &clock);
 	return status == UW_OK ? UW_OK : name_failure(extent_of_group(container, item), err);
@@ -302,7 +302,8 @@ static enum uw_status check_done(void *ctx, unsigned slot_number, uint64_t item,
 {
 	struct walk *walk = ctx;
 
-	if (walk->job->progress != NULL && item < walk->container->index->ngroups)
+	if (walk->job->progress != NULL && item < walk->container->index->ngroups &&
+	    !uw_index_group_shared(walk->container->index, item))
 		walk->job->progress(walk->job->ctx, walk->container->index->groups[item].nbytes);
 	return UW_OK;
 }

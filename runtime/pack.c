@@ -6,6 +6,7 @@
 #include "group.h"
 #include "locate.h"
 #include "ordered.h"
+#include "share.h"
 #include "stage.h"
 
 struct slot {
@@ -24,6 +25,7 @@ struct pack {
 	uint64_t nextents;
 	struct slot *slots;
 	struct uw_writer *writer;
+	struct uw_shares shares;
 	struct uw_hash128 *hash;   /* of the extent being written */
 	uint64_t open_extent;      /* first extent that the writer does not have */
 };
@@ -117,13 +119,31 @@ static enum uw_status close_extents(struct pack *pack, uint64_t groups_done, str
 	return UW_OK;
 }
 
+/* Equal groups are stored once. */
+static enum uw_status write_group(struct pack *pack, const struct slot *slot, uint64_t g, bool *shared,
+				  struct uw_error *err)
+{
+	const struct uw_extent *extent = &pack->extents[slot->extent];
+	const struct uw_group *group = &slot->encoder.group;
+	uint64_t same;
+	enum uw_status status = uw_shares_find(&pack->shares, pack->src, g, extent->order, extent->src_off,
+					       &slot->slice, group, slot->src.data, &same, err);
+
+	*shared = same != UINT64_MAX;
+	if (status != UW_OK)
+		return status;
+	return *shared ? uw_writer_group_shared(pack->writer, same, err) :
+			 uw_writer_group(pack->writer, slot->encoder.stored, group, err);
+}
+
 static enum uw_status output(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
 	struct pack *pack = ctx;
 	const struct slot *slot = &pack->slots[slot_number];
 	const struct uw_group_encoder *encoder = &slot->encoder;
 	uint64_t clock = uw_stage_clock(pack->job);
-	enum uw_status status = uw_writer_group(pack->writer, encoder->stored, &encoder->group, err);
+	bool shared;
+	enum uw_status status = write_group(pack, slot, item, &shared, err);
 
 	uw_stage_end(pack->job, UW_STAGE_OUTPUT, &clock);
 	if (status != UW_OK)
@@ -135,6 +155,7 @@ static enum uw_status output(void *ctx, unsigned slot_number, uint64_t item, str
 			.extent = slot->extent,
 			.slice = slot->slice,
 			.group = encoder->group,
+			.shared = shared,
 			.counts = encoder->planned ? encoder->plan.counts : NULL,
 		};
 		pack->options->group(pack->options->ctx, &packed);
@@ -215,6 +236,7 @@ enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profi
 		status = uw_writer_finish(pack.writer, id, err);
 	uw_writer_free(pack.writer);
 	uw_hash128_free(pack.hash);
+	uw_shares_free(&pack.shares);
 	free_slots(&pack);
 	free(pack.extents);
 	return status;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,9 +10,11 @@
 #include "source_bundle.h"
 #include "each.h"
 #include "pack_model.h"
+#include "provenance.h"
 #include "tool.h"
 
-enum { OPT_OUTPUT, OPT_PROFILE, OPT_THREADS, OPT_FORCE, OPT_STRICT, OPT_NO_CHECK, OPT_JSON };
+enum { OPT_OUTPUT, OPT_PROFILE, OPT_THREADS, OPT_FORCE, OPT_STRICT, OPT_NO_CHECK, OPT_JSON, OPT_SUMS, OPT_SIGNING,
+       OPT_EXPECT, OPT_MIN_SAVING };
 
 static const struct uw_option options[] = {
 	{ 'o', "output", "BUNDLE", "where to write: a folder, NAME.tar, or - for a tar on standard output", OPT_OUTPUT },
@@ -20,8 +23,15 @@ static const struct uw_option options[] = {
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs. Never changes the output", OPT_THREADS },
 	{ 'f', "force", NULL, "replace an existing bundle", OPT_FORCE },
 	{ 0, "strict", NULL, "refuse odd files (malformed safetensors, pickles, GGUF) instead of carrying them", OPT_STRICT },
-	{ 0, "no-check", NULL, "do not decode what was coded and compare it with the source, nor read back what was written", OPT_NO_CHECK },
+	{ 0, "no-check", NULL, "do not decode what was coded and compare it with the source, nor read back what was\n"
+	  "written", OPT_NO_CHECK },
 	{ 0, "json", "FILE", "write a report; - is standard output", OPT_JSON },
+	{ 0, "sha256sums", "FILE", "write the source files' SHA-256 as sha256sum does", OPT_SUMS },
+	{ 0, "signing-statement", "FILE", "write the in-toto statement of the source files that model_signing signs",
+	  OPT_SIGNING },
+	{ 0, "expect-digest", "SHA256", "write no bundle unless the source has this digest: that of the list of sums by\n"
+	  "ascending path, or of the file itself if it is one file", OPT_EXPECT },
+	{ 0, "min-saving", "PCT", "write no bundle unless it is smaller than the source by this share", OPT_MIN_SAVING },
 	{ 0 },
 };
 
@@ -34,15 +44,19 @@ static const struct uw_cli cli = {
 		  "all other files carried as they are. Before anything coded is written, it is decoded and\n"
 		  "compared with the source byte for byte; before the bundle gets its name, all of it is read back and\n"
 		  "its checksums are checked.\n\n"
-		  "Exit codes: 0 done, 1 the source changed meanwhile, 2 usage, 3 input not acceptable, 4 output exists,\n"
-		  "5 corrupt source bundle, 6 I/O error, 7 out of space or memory, 8 unsupported, 70 bug.",
+		  "Exit codes: 0 done, 1 the source changed meanwhile, is another or saves too little, 2 usage,\n"
+		  "3 input not acceptable, 4 output exists, 5 corrupt source bundle, 6 I/O error, 7 out of space or memory,\n"
+		  "8 unsupported, 70 bug.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
 };
 
 struct opts {
-	const char *output, *json;
+	const char *output, *json, *sums, *signing;
+	bool expect;
+	uint8_t expected[UW_SHA256_NBYTES];
+	double min_saving; /* percent; negative: any */
 	enum uw_profile profile;
 	unsigned nthreads;
 	bool force, strict, no_check;
@@ -73,6 +87,10 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_STRICT: o->strict = true; return true;
 	case OPT_NO_CHECK: o->no_check = true; return true;
 	case OPT_JSON: o->json = arg; return true;
+	case OPT_SUMS: o->sums = arg; return true;
+	case OPT_SIGNING: o->signing = arg; return true;
+	case OPT_EXPECT: return o->expect = uw_parse_digest(arg, o->expected);
+	case OPT_MIN_SAVING: return uw_parse_percent(arg, &o->min_saving);
 	}
 	return false;
 }
@@ -82,6 +100,7 @@ struct account {
 	json_t *files;
 	uint64_t nodd;
 	uint64_t src_nbytes, stored_nbytes;
+	char digest[2 * UW_SHA256_NBYTES + 1]; /* of the source; empty before the end */
 };
 
 static const char *const kind_names[] = { "plain", "safetensors", "opaque" };
@@ -116,9 +135,10 @@ static void summarise(const struct account *a)
 
 static json_t *report(const struct opts *o, const struct account *a)
 {
-	return json_pack("{s:s, s:s, s:b, s:O, s:I, s:I}", "schema", "unweight-compress-1", "profile",
+	return json_pack("{s:s, s:s, s:b, s:O, s:I, s:I, s:s}", "schema", "unweight-compress-1", "profile",
 			 uw_profile_name(o->profile), "checked", !o->no_check, "files", a->files, "bytes",
-			 (json_int_t)a->src_nbytes, "stored_bytes", (json_int_t)a->stored_nbytes);
+			 (json_int_t)a->src_nbytes, "stored_bytes", (json_int_t)a->stored_nbytes, "source_sha256",
+			 a->digest);
 }
 
 static enum uw_status to_sink(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
@@ -233,6 +253,56 @@ static void close_output(struct output *out)
 		uw_sink_close(&out->tar);
 }
 
+static double saving(const struct account *a)
+{
+	return a->src_nbytes != 0 ? 100.0 - 100.0 * (double)a->stored_nbytes / (double)a->src_nbytes : 0;
+}
+
+/* What the caller demands of the model and the bundle, before the bundle gets its name. */
+static int check_demands(const struct opts *o, const struct uw_manifest *manifest, const char *path,
+			 struct account *account)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	uint8_t digest[UW_SHA256_NBYTES];
+
+	if (uw_source_digest(manifest, digest, &err) != UW_OK ||
+	    (o->expect && uw_source_expect(manifest, o->expected, &err) != UW_OK))
+		return uw_tool_failure(path, &err);
+	uw_hex(digest, sizeof(digest), account->digest);
+	if (saving(account) >= o->min_saving)
+		return UW_EXIT_OK;
+	uw_msg_error("%s: saves %.2f %%, less than the %.2f %% asked for; nothing is written", path, saving(account),
+		     o->min_saving);
+	return UW_EXIT_DIFFERS;
+}
+
+/* Name of the model for a list: the last component of its path. */
+static char *model_name(const char *path)
+{
+	size_t n = strlen(path), at;
+
+	while (n > 1 && path[n - 1] == '/')
+		n--;
+	for (at = n; at > 0 && path[at - 1] != '/'; at--)
+		continue;
+	return strndup(path + at, n - at);
+}
+
+static int write_lists(const struct opts *o, const struct uw_manifest *manifest, const char *path)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	char *name = model_name(path);
+	int code = UW_EXIT_OK;
+
+	if (o->sums != NULL && uw_write_text(o->sums, uw_print_sums, manifest, &err) != UW_OK)
+		code = uw_tool_failure(o->sums, &err);
+	else if (o->signing != NULL &&
+		 uw_write_json(o->signing, name != NULL ? uw_signing_statement(manifest, name) : NULL, &err) != UW_OK)
+		code = uw_tool_failure(o->signing, &err);
+	free(name);
+	return code;
+}
+
 static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *source, const char *path,
 		struct account *account)
 {
@@ -262,9 +332,11 @@ static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *so
 		code = uw_tool_failure(where != NULL ? where : path, &err);
 	} else {
 		options_.job.progress = NULL;
-		status = commit_output(&options_.job, &manifest, &out, &err);
-		if (status != UW_OK)
+		code = check_demands(o, &manifest, path, account);
+		if (code == UW_EXIT_OK && commit_output(&options_.job, &manifest, &out, &err) != UW_OK)
 			code = uw_tool_failure(o->output, &err);
+		if (code == UW_EXIT_OK)
+			code = write_lists(o, &manifest, path);
 	}
 	close_output(&out);
 	uw_manifest_free(&manifest);
@@ -300,9 +372,19 @@ static int run(const struct opts *o, const char *path)
 	return code;
 }
 
+static int uses_of_stdout(const struct opts *o)
+{
+	const char *const paths[] = { o->output, o->json, o->sums, o->signing };
+	int n = 0;
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
+		n += paths[i] != NULL && strcmp(paths[i], "-") == 0;
+	return n;
+}
+
 int main(int argc, char **argv)
 {
-	struct opts o = { .profile = UW_PROFILE_DISTRIBUTION };
+	struct opts o = { .profile = UW_PROFILE_DISTRIBUTION, .min_saving = -INFINITY };
 	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
 	enum uw_archive_kind kind;
 	int code;
@@ -317,8 +399,8 @@ int main(int argc, char **argv)
 		uw_msg_error("%s: a bundle is a folder or a .tar; it does not get smaller by another compression", o.output);
 		return UW_EXIT_USAGE;
 	}
-	if (strcmp(o.output, "-") == 0 && o.json != NULL && strcmp(o.json, "-") == 0) {
-		uw_msg_error("the bundle and the report cannot both go to standard output");
+	if (uses_of_stdout(&o) > 1) {
+		uw_msg_error("only one of bundle, report and lists can go to standard output");
 		return UW_EXIT_USAGE;
 	}
 	code = o.force ? may_replace(o.output) : UW_EXIT_OK;

@@ -3,10 +3,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "provenance.h"
 #include "restore_model.h"
 #include "tool.h"
+#include "unweight/checked.h"
 
-enum { OPT_OUTPUT, OPT_THREADS, OPT_FORCE, OPT_TENSOR, OPT_SHA256 };
+enum { OPT_OUTPUT, OPT_THREADS, OPT_FORCE, OPT_TENSOR, OPT_SHA256, OPT_EXPECT, OPT_MAX_OUTPUT };
 
 static const struct uw_option options[] = {
 	{ 'o', "output", "PATH", "where to write: a folder, a file if the bundle was made from one file,\n"
@@ -14,6 +16,11 @@ static const struct uw_option options[] = {
 	{ 0, "tensor", "NAME", "restore only this tensor's bytes, into one raw file or standard output", OPT_TENSOR },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "sha256", NULL, "compare the SHA-256 of each restored file with the manifest too", OPT_SHA256 },
+	{ 0, "expect-digest", "SHA256", "restore nothing unless the source has this digest: that of the list of its\n"
+	  "files' SHA-256 (compress --sha256sums), or of the file itself if it is one file;\n"
+	  "implies --sha256", OPT_EXPECT },
+	{ 0, "max-output", "SIZE", "restore nothing if that takes more bytes than this; K, M, G, T are powers of 1024",
+	  OPT_MAX_OUTPUT },
 	{ 'f', "force", NULL, "replace existing files; others in an existing folder stay", OPT_FORCE },
 	{ 0 },
 };
@@ -27,8 +34,8 @@ static const struct uw_cli cli = {
 		  "final name before all of it is right. For damage these checksums (XXH3, 64 and 128 bits) are as good as\n"
 		  "the SHA-256 of the source files, which stand in the bundle too: --sha256 and unweight-verify check those,\n"
 		  "for whoever wants to compare them with the digests that a hub states.\n\n"
-		  "Exit codes: 0 done, 2 usage, 3 no such tensor, 4 output exists, 5 corrupt bundle, 6 I/O error,\n"
-		  "7 out of space or memory, 8 unsupported version, 70 bug.",
+		  "Exit codes: 0 done, 1 another digest, 2 usage, 3 no such tensor, 4 output exists or is too large,\n"
+		  "5 corrupt bundle, 6 I/O error, 7 out of space or memory, 8 unsupported version, 70 bug.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
@@ -37,8 +44,10 @@ static const struct uw_cli cli = {
 struct opts {
 	const char *output, *tensor;
 	unsigned nthreads;
-	bool force;
+	bool force, expect;
 	enum uw_restore_check check;
+	uint8_t expected[UW_SHA256_NBYTES];
+	uint64_t max_output;
 };
 
 static bool set_option(void *ctx, int id, const char *arg)
@@ -49,6 +58,10 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_OUTPUT: o->output = arg; return true;
 	case OPT_TENSOR: o->tensor = arg; return true;
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
+	case OPT_EXPECT:
+		o->check = UW_RESTORE_SHA256; /* what is restored is to have it, not only the manifest */
+		return o->expect = uw_parse_digest(arg, o->expected);
+	case OPT_MAX_OUTPUT: return uw_parse_size(arg, &o->max_output);
 	case OPT_FORCE: o->force = true; return true;
 	case OPT_SHA256: o->check = UW_RESTORE_SHA256; return true;
 	}
@@ -98,14 +111,50 @@ static enum uw_status restore_tensor(struct uw_tool *tool, const struct opts *o,
 	return status == UW_OK ? uw_sink_end(sink, err) : status;
 }
 
+/* Bytes of all that will be written: what the manifest says, or the size of the one tensor. */
+static enum uw_status output_nbytes(const struct opts *o, const struct uw_bundle *bundle, uint64_t *nbytes,
+				    struct uw_error *err)
+{
+	*nbytes = 0;
+	if (o->tensor != NULL)
+		return uw_tensor_nbytes(bundle, o->tensor, nbytes, err);
+	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++)
+		if (!uw_add(*nbytes, bundle->manifest.files[i].nbytes, nbytes))
+			*nbytes = UINT64_MAX;
+	return UW_OK;
+}
+
+/* What the caller demands, before anything is opened for writing. */
+static int check_demands(const struct opts *o, const struct uw_bundle *bundle, const char *path)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	uint64_t nbytes;
+
+	if (o->expect && uw_bundle_expect(bundle, o->expected, &err) != UW_OK)
+		return uw_tool_failure(path, &err);
+	if (o->max_output == UINT64_MAX)
+		return UW_EXIT_OK;
+	if (output_nbytes(o, bundle, &nbytes, &err) != UW_OK)
+		return uw_tool_failure(path, &err);
+	if (nbytes <= o->max_output)
+		return UW_EXIT_OK;
+	uw_msg_error("%s: takes %llu bytes when restored, more than the %llu allowed", path, (unsigned long long)nbytes,
+		     (unsigned long long)o->max_output);
+	return UW_EXIT_EXISTS;
+}
+
 static int restore(struct uw_tool *tool, const struct opts *o, const struct uw_bundle *bundle, const char *path)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	const char *where = NULL;
 	struct uw_sink *sink = NULL;
 	uint64_t total = 0;
-	enum uw_status status = open_sink(o, bundle, &sink, &err);
+	int code = check_demands(o, bundle, path);
+	enum uw_status status;
 
+	if (code != UW_EXIT_OK)
+		return code;
+	status = open_sink(o, bundle, &sink, &err);
 	if (status != UW_OK)
 		return uw_tool_failure(o->output, &err);
 	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++)
@@ -129,7 +178,7 @@ static int restore(struct uw_tool *tool, const struct opts *o, const struct uw_b
 
 int main(int argc, char **argv)
 {
-	struct opts o = { 0 };
+	struct opts o = { .max_output = UINT64_MAX };
 	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_bundle bundle;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "provenance.h"
 #include "source_bundle.h"
 #include "tool.h"
 
@@ -52,16 +53,18 @@ static json_t *dims_of(const struct uw_extent *extent)
 
 /* Coding of the extent: the name if all groups agree, "mixed" if not, "-" if there are none. */
 static const char *coding_of(const struct uw_index *index, const struct uw_extent *extent, uint64_t *stored_nbytes,
-			     uint64_t *npatches)
+			     uint64_t *npatches, uint64_t *nshared)
 {
 	const char *name = "-";
 
-	*stored_nbytes = *npatches = 0;
+	*stored_nbytes = *npatches = *nshared = 0;
 	for (uint64_t i = 0; i < extent->ngroups; i++) {
 		const struct uw_group *group = &index->groups[extent->first_group + i];
+		bool shared = uw_index_group_shared(index, extent->first_group + i);
 
 		name = i == 0 || name == coding_names[group->coding] ? coding_names[group->coding] : "mixed";
-		*stored_nbytes += group->nbytes;
+		*stored_nbytes += shared ? 0 : group->nbytes; /* counted where it stands first */
+		*nshared += shared;
 		*npatches += group->npatches;
 	}
 	return name;
@@ -69,16 +72,16 @@ static const char *coding_of(const struct uw_index *index, const struct uw_exten
 
 static json_t *extent_json(const struct uw_index *index, const struct uw_extent *extent)
 {
-	uint64_t stored, npatches;
-	const char *coding = coding_of(index, extent, &stored, &npatches);
+	uint64_t stored, npatches, nshared;
+	const char *coding = coding_of(index, extent, &stored, &npatches, &nshared);
 	char xxh128[33];
 
 	uw_hex(extent->xxh128, sizeof(extent->xxh128), xxh128);
-	return json_pack("{s:s%, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:s}", "name", extent->name,
+	return json_pack("{s:s%, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "name", extent->name,
 			 (size_t)extent->name_nbytes, "dtype", uw_dtype_name(extent->dtype), "shape",
 			 dims_of(extent), "coding", coding, "order", order_names[extent->order], "bytes",
 			 (json_int_t)extent->src_nbytes, "stored_bytes", (json_int_t)stored, "groups",
-			 (json_int_t)extent->ngroups, "patches", (json_int_t)npatches, "xxh3_128", xxh128);
+			 (json_int_t)extent->ngroups, "shared_groups", (json_int_t)nshared, "patches", (json_int_t)npatches, "xxh3_128", xxh128);
 }
 
 /* ---- one tensor in depth ---- */
@@ -131,10 +134,11 @@ static enum uw_status group_json(const struct uw_container *container, const str
 	struct uw_slice slice;
 
 	uw_extent_slice(extent, i, &slice);
-	entry = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "coding", coding_names[group->coding], "offset",
+	entry = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b}", "coding", coding_names[group->coding], "offset",
 			  (json_int_t)group->off, "stored_bytes", (json_int_t)group->nbytes, "bytes",
 			  (json_int_t)slice.src_nbytes, "rows", (json_int_t)slice.nrows, "patches",
-			  (json_int_t)group->npatches);
+			  (json_int_t)group->npatches, "shared",
+			  uw_index_group_shared(container->index, extent->first_group + i));
 	if (group->coding == UW_CODING_H || group->coding == UW_CODING_P4) {
 		status = open_group(container, extent, i, &stored, &coded, err);
 		for (uint32_t t = 0; status == UW_OK && t < coded.ntables; t++)
@@ -167,14 +171,14 @@ static json_t *file_json(const struct uw_manifest_file *file, const struct uw_in
 {
 	char sha256[2 * UW_SHA256_NBYTES + 1];
 	json_t *tensors = json_array(), *entry;
-	uint64_t header = 0, npatches;
+	uint64_t header = 0, npatches, nshared;
 
 	uw_hex(file->sha256, sizeof(file->sha256), sha256);
 	for (uint64_t i = 0; index != NULL && i < index->nextents; i++) {
 		if (index->extents[i].kind == UW_EXTENT_TENSOR)
 			json_array_append_new(tensors, extent_json(index, &index->extents[i]));
 		else
-			coding_of(index, &index->extents[i], &header, &npatches);
+			coding_of(index, &index->extents[i], &header, &npatches, &nshared);
 	}
 	entry = json_pack("{s:s, s:I, s:b, s:b, s:I, s:o}", "path", file->path, "bytes", (json_int_t)file->nbytes,
 			  "executable", file->executable, "container", file->container, "stored_bytes",
@@ -261,6 +265,8 @@ static void print_files(const json_t *report)
 	size_t i, k;
 
 	printf("profile %s, %zu files\n", text_of(report, "profile"), json_array_size(json_object_get(report, "files")));
+	if (text_of(report, "source_sha256") != NULL)
+		printf("source digest %s\n", text_of(report, "source_sha256"));
 	json_array_foreach(json_object_get(report, "files"), i, file) {
 		const json_t *tensors = json_object_get(file, "tensors");
 
@@ -294,11 +300,13 @@ static void print_detail(const json_t *tensor)
 
 	print_tensor_line(tensor);
 	json_array_foreach(json_object_get(tensor, "detail"), i, group) {
-		printf("  group %zu: %s, %lld rows%s, %lld -> %lld bytes at offset %lld, %lld patches\n", i,
+		printf("  group %zu: %s, %lld rows%s, %lld -> %lld bytes at offset %lld%s, %lld patches\n", i,
 		       text_of(group, "coding"), number_of(group, "rows"),
 		       json_is_true(json_object_get(group, "row_order")) ? " in an order of their own" : "",
 		       number_of(group, "bytes"),
-		       number_of(group, "stored_bytes"), number_of(group, "offset"), number_of(group, "patches"));
+		       number_of(group, "stored_bytes"), number_of(group, "offset"),
+		       json_is_true(json_object_get(group, "shared")) ? " (shared)" : "",
+		       number_of(group, "patches"));
 		json_array_foreach(json_object_get(group, "tables"), k, table) {
 			printf("    table %zu\n", k);
 			print_numbers("exponents", json_object_get(table, "exponents"));
@@ -306,6 +314,19 @@ static void print_detail(const json_t *tensor)
 				print_numbers("lengths", json_object_get(table, "lengths"));
 		}
 	}
+}
+
+/* The digest that --expect-digest of the other tools takes. */
+static void add_digest(const struct uw_bundle *bundle, json_t *report)
+{
+	char hex[2 * UW_SHA256_NBYTES + 1];
+	uint8_t digest[UW_SHA256_NBYTES];
+	struct uw_error err;
+
+	if (bundle->bare || uw_source_digest(&bundle->manifest, digest, &err) != UW_OK)
+		return;
+	uw_hex(digest, sizeof(digest), hex);
+	json_object_set_new(report, "source_sha256", json_string(hex));
 }
 
 static int inspect(const struct opts *o, const struct uw_bundle *bundle, const char *path, const char *tensor)
@@ -326,6 +347,8 @@ static int inspect(const struct opts *o, const struct uw_bundle *bundle, const c
 	}
 	report = found != NULL ? found : json_pack("{s:s, s:s, s:O}", "schema", "unweight-inspect-1", "profile",
 						   uw_profile_name(bundle->manifest.profile), "files", files);
+	if (found == NULL)
+		add_digest(bundle, report);
 	if (code == UW_EXIT_OK && o->json) {
 		if (uw_write_json("-", json_incref(report), &err) != UW_OK)
 			code = uw_tool_failure("standard output", &err);

@@ -131,7 +131,7 @@ static void take_group(void *ctx, const struct uw_classified *classified, const 
 	tensor = c->failed ? NULL : tensor_of(c, classified, packed->extent);
 	if (tensor == NULL)
 		return;
-	tensor->profile[c->pass].nbytes += packed->group.nbytes;
+	tensor->profile[c->pass].nbytes += packed->shared ? 0 : packed->group.nbytes;
 	tensor->profile[c->pass].nescapes += packed->group.npatches;
 	tensor->profile[c->pass].ntables += packed->group.ntables;
 	tensor->profile[c->pass].groups[packed->group.coding]++;

@@ -2,16 +2,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "provenance.h"
 #include "tool.h"
 #include "verify.h"
 
-enum { OPT_LEVEL, OPT_AGAINST, OPT_SUMS, OPT_THREADS, OPT_JSON, OPT_JUNIT };
+enum { OPT_LEVEL, OPT_AGAINST, OPT_SUMS, OPT_EXPECT, OPT_THREADS, OPT_JSON, OPT_JUNIT };
 
 static const struct uw_option options[] = {
 	{ 'l', "level", "LEVEL", "structure, checksum or decode (the default)", OPT_LEVEL,
 	  "structure checksum decode" },
 	{ 0, "against", "PATH", "compare with this model, byte for byte: a file, folder, archive or bundle", OPT_AGAINST },
 	{ 0, "sha256sums", "FILE", "compare with a list of SHA-256 sums as sha256sum writes it", OPT_SUMS },
+	{ 0, "expect-digest", "SHA256", "the source's digest: that of the list of its files' SHA-256 by ascending path\n"
+	  "(compress --sha256sums), or of the file itself if it is one file", OPT_EXPECT },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "json", "FILE", "write a report; - is standard output", OPT_JSON },
 	{ 0, "junit", "FILE", "write a JUnit XML report, one test case a file", OPT_JUNIT },
@@ -36,6 +39,8 @@ struct opts {
 	enum uw_verify_level level;
 	const char *against, *sums, *json, *junit;
 	unsigned nthreads;
+	bool expect;
+	uint8_t expected[UW_SHA256_NBYTES];
 };
 
 static const char *const level_names[] = { "structure", "checksum", "decode" };
@@ -60,6 +65,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_LEVEL: return set_level(o, arg);
 	case OPT_AGAINST: o->against = arg; return true;
 	case OPT_SUMS: o->sums = arg; return true;
+	case OPT_EXPECT: return o->expect = uw_parse_digest(arg, o->expected);
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
 	case OPT_JSON: o->json = arg; return true;
 	case OPT_JUNIT: o->junit = arg; return true;
@@ -211,6 +217,17 @@ static enum uw_status unopened(struct findings *f, const struct uw_error *err)
 	return err->status;
 }
 
+/* One verdict on the whole. */
+static enum uw_status compare_digest(const struct opts *o, const struct uw_bundle *bundle, struct findings *f)
+{
+	struct uw_verdict verdict = { .err.file_off = UW_NO_OFFSET };
+
+	f->check = "expect-digest";
+	verdict.status = uw_bundle_expect(bundle, o->expected, &verdict.err);
+	take_verdict(f, &verdict);
+	return verdict.status;
+}
+
 static enum uw_status all_checks(struct uw_tool *tool, const struct opts *o, const char *path, struct findings *f)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
@@ -226,6 +243,10 @@ static enum uw_status all_checks(struct uw_tool *tool, const struct opts *o, con
 		if (o->sums != NULL && worst != UW_ERR_CANCELLED) {
 			f->check = "sha256sums";
 			status = uw_bundle_compare_sums(&bundle, o->sums, take_verdict, f);
+			worst = worst == UW_OK ? status : worst;
+		}
+		if (o->expect && worst != UW_ERR_CANCELLED) {
+			status = compare_digest(o, &bundle, f);
 			worst = worst == UW_OK ? status : worst;
 		}
 	}

@@ -87,6 +87,27 @@ class Python(unittest.TestCase):
                 with model.linear([model[names[0]]], pipeline="raw") as raw, model.linear([model[names[0]]]) as packed:
                     self.assertEqual(raw(x).tobytes(), packed(x).tobytes())
 
+    def test_shared(self):
+        """Tensors that share stored bytes are tensors like any other."""
+        w, v = (np.frombuffer(common.weights(192 * 192, seed), "<u2").reshape(192, 192) for seed in (1, 2))
+        want = {"lm_head.weight": w, "model.embed_tokens.weight": w, "model.layers.0.mlp.up_proj.weight": v,
+                "model.layers.1.mlp.up_proj.weight": v}
+        path = os.path.join(self.tmp.name, "tied.safetensors")
+        common.write(path, common.safetensors([(n, "BF16", t.shape, t.tobytes()) for n, t in want.items()]))
+        x = np.random.default_rng(2).standard_normal((3, 192), dtype=np.float32)
+        for profile in common.PROFILES:
+            bundle = os.path.join(self.tmp.name, "tied." + profile)
+            subprocess.run([common.tool_path("compress"), path, "-o", bundle, "-p", profile], check=True, capture_output=True)
+            self.assertLess(os.stat(os.path.join(bundle, "tied.safetensors.uw")).st_size, 2 * w.nbytes)
+            with unweight.Model(bundle) as model:
+                for name, t in want.items():
+                    np.testing.assert_array_equal(model[name].numpy(), t)
+                    np.testing.assert_array_equal(model[name].numpy(rows=(60, 70), cols=(1, 100)), t[60:70, 1:100])
+                layers = [model["model.layers.%d.mlp.up_proj.weight" % i] for i in range(2)]
+                with model.linear(layers, threads=2) as linear:
+                    first, second = linear(x)
+                self.assertEqual(first.tobytes(), second.tobytes())
+
     def test_errors(self):
         with self.assertRaises(unweight.UnweightError) as caught:
             unweight.Model(os.path.join(self.tmp.name, "none"))

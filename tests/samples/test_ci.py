@@ -48,14 +48,14 @@ def jenkins():
     for c in bare:
         depth += {"{": 1, "}": -1}.get(c, 0)
         assert depth >= 0, "braces"
-    assert depth == 0 and text.count("stage(") == bare.count("stage(") == 3, "stages"
+    assert depth == 0 and text.count("stage(") == bare.count("stage(") == 2, "stages"
     steps = re.findall(r"\bsh ('''(.*?)'''|'([^'\n]*)'|\"([^\"\n]*)\")", text, flags=re.S)
     return [(a or b or c).replace("\\\\", "\\") for _, a, b, c in steps]
 
 
 class Ci(Case):
     def check(self, commands):
-        self.assertGreaterEqual(len(commands), 3)
+        self.assertGreaterEqual(len(commands), 2)
         shutil.copytree(os.path.join(SAMPLES, "shakespeare-llama"), self.path("model"))
         bin_folder = self.path("bin")
         os.mkdir(bin_folder)
@@ -71,15 +71,14 @@ class Ci(Case):
         self.assertIn(b"<testsuite", read(self.path("verify.xml")))
         self.assertTrue(os.path.exists(self.path("bundle/unweight.json")))
 
-    @unittest.skipUnless(yaml and shutil.which("jq"), "needs PyYAML and jq")
+    @unittest.skipUnless(yaml, "needs PyYAML")
     def test_github(self):
         self.check(github())
 
-    @unittest.skipUnless(yaml and shutil.which("jq"), "needs PyYAML and jq")
+    @unittest.skipUnless(yaml, "needs PyYAML")
     def test_gitlab(self):
         self.check(gitlab())
 
-    @unittest.skipUnless(shutil.which("jq"), "needs jq")
     def test_jenkins(self):
         self.check(jenkins())
 

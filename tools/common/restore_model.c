@@ -137,6 +137,23 @@ static enum uw_status find_tensor(const struct uw_bundle *bundle, const char *na
 	return UW_OK;
 }
 
+enum uw_status uw_tensor_nbytes(const struct uw_bundle *bundle, const char *name, uint64_t *nbytes,
+				struct uw_error *err)
+{
+	struct uw_bundle_file opened;
+	enum uw_status status;
+	uint64_t at;
+
+	status = find_tensor(bundle, name, &at, err);
+	if (status == UW_OK)
+		status = uw_bundle_file_open(bundle, &bundle->manifest.files[at], &opened, err);
+	if (status != UW_OK)
+		return status;
+	*nbytes = uw_index_find(opened.container.index, name, strlen(name))->src_nbytes;
+	uw_bundle_file_close(&opened);
+	return UW_OK;
+}
+
 enum uw_status uw_tensor_restore(const struct uw_bundle *bundle, const char *name, const struct uw_job *job,
 				 struct uw_sink *sink, struct uw_error *err)
 {

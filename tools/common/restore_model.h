@@ -26,6 +26,10 @@ UW_MUST_CHECK enum uw_status uw_model_restore(const struct uw_bundle *bundle, en
 					      const struct uw_job *job, struct uw_sink *sink,
 					      const char **where, struct uw_error *err);
 
+/* Size of one tensor; statuses as of uw_tensor_restore. */
+UW_MUST_CHECK enum uw_status uw_tensor_nbytes(const struct uw_bundle *bundle, const char *name, uint64_t *nbytes,
+					      struct uw_error *err);
+
 /* The bytes of one tensor into a sink file that is begun. UW_ERR_NOT_FOUND: no container has it; UW_ERR_ARG: several
  * have. */
 UW_MUST_CHECK enum uw_status uw_tensor_restore(const struct uw_bundle *bundle, const char *name,

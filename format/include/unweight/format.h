@@ -6,6 +6,7 @@
 #ifndef UNWEIGHT_FORMAT_H
 #define UNWEIGHT_FORMAT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -103,6 +104,8 @@ UW_MUST_CHECK enum uw_status uw_writer_open(struct uw_writer **w, uw_write_fn wr
 /* `stored` may be NULL if the write function was NULL at open: then only sizes are computed (a dry run). */
 UW_MUST_CHECK enum uw_status uw_writer_group(struct uw_writer *w, const void *stored, const struct uw_group *group,
 					     struct uw_error *err);
+/* The next group shares the stored bytes of group number `earlier`, and its record. */
+UW_MUST_CHECK enum uw_status uw_writer_group_shared(struct uw_writer *w, uint64_t earlier, struct uw_error *err);
 UW_MUST_CHECK enum uw_status uw_writer_extent(struct uw_writer *w, const struct uw_extent *extent,
 					      struct uw_error *err);
 
@@ -141,8 +144,11 @@ void uw_index_free(struct uw_index **index);
 /* Tensor of this name, or NULL. O(log n). */
 const struct uw_extent *uw_index_find(const struct uw_index *index, const char *name, size_t name_nbytes);
 
+/* Does group i share the stored bytes of an earlier group? */
+bool uw_index_group_shared(const struct uw_index *index, uint64_t i);
+
 /* First byte of the gap of padding in front of group i (i == ngroups: in front of the index); it ends at the group's
- * offset. */
+ * offset. In front of a group that shares stored bytes there is none. */
 uint64_t uw_index_gap_off(const struct uw_index *index, uint64_t i);
 
 #ifdef __cplusplus

@@ -46,6 +46,7 @@ struct uw_packed_group {
 	uint64_t extent; /* index */
 	struct uw_slice slice;
 	struct uw_group group;
+	bool shared; /* stored already: an earlier group of the container has the same bytes */
 	const uint64_t *counts;
 };
 
