@@ -2,7 +2,6 @@
 #include "manifest_text.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +29,7 @@ static enum uw_status digest_of(const char *text, size_t n, char hex[2 * UW_SHA2
 
 /* ---- writing: one file a line, so that a person can read and diff it ---- */
 
-static void write_file(FILE *f, const struct uw_manifest_file *file)
+void uw_manifest_write_file(FILE *f, const struct uw_manifest_file *file)
 {
 	char sha256[2 * UW_SHA256_NBYTES + 1], index[17];
 	json_t *path = json_string(file->path);
@@ -54,25 +53,11 @@ static enum uw_status fail_nomem(struct uw_error *err)
 	return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "manifest");
 }
 
-enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char **text, size_t *n,
-				      struct uw_error *err)
+enum uw_status uw_manifest_seal(char **text, size_t *n, struct uw_error *err)
 {
 	char hex[2 * UW_SHA256_NBYTES + 1], *end;
-	enum uw_status status;
-	FILE *f = open_memstream(text, n);
+	enum uw_status status = digest_of(*text, *n, hex, err);
 
-	if (f == NULL)
-		return fail_nomem(err);
-	fprintf(f, "{\"unweight_bundle\":1,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n\"files\":[",
-		uw_profile_name(manifest->profile), manifest->single ? "file" : "folder");
-	for (uint64_t i = 0; i < manifest->nfiles; i++) {
-		fputs(i == 0 ? "\n" : ",\n", f);
-		write_file(f, &manifest->files[i]);
-	}
-	fputs("],\n", f);
-	if (ferror(f) | fclose(f))
-		return fail_nomem(err);
-	status = digest_of(*text, *n, hex, err);
 	if (status != UW_OK)
 		return status;
 	end = realloc(*text, *n + DIGEST_NBYTES + 1);
@@ -82,6 +67,25 @@ enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char *
 	snprintf(end + *n, DIGEST_NBYTES + 1, DIGEST_HEAD "%s" DIGEST_TAIL, hex);
 	*n += DIGEST_NBYTES;
 	return UW_OK;
+}
+
+enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char **text, size_t *n,
+				      struct uw_error *err)
+{
+	FILE *f = open_memstream(text, n);
+
+	if (f == NULL)
+		return fail_nomem(err);
+	fprintf(f, "{\"unweight_bundle\":1,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n\"files\":[",
+		uw_profile_name(manifest->profile), manifest->single ? "file" : "folder");
+	for (uint64_t i = 0; i < manifest->nfiles; i++) {
+		fputs(i == 0 ? "\n" : ",\n", f);
+		uw_manifest_write_file(f, &manifest->files[i]);
+	}
+	fputs("],\n", f);
+	if (ferror(f) | fclose(f))
+		return fail_nomem(err);
+	return uw_manifest_seal(text, n, err);
 }
 
 /* ---- reading ---- */
@@ -120,7 +124,7 @@ static enum uw_status read_container(const json_t *v, struct uw_manifest_file *f
 	return UW_OK;
 }
 
-static enum uw_status read_file(const json_t *v, struct uw_manifest *manifest, struct uw_error *err)
+enum uw_status uw_manifest_read_file(const json_t *v, struct uw_manifest *manifest, struct uw_error *err)
 {
 	const json_t *path = json_object_get(v, "path"), *executable = json_object_get(v, "executable");
 	struct uw_manifest_file file = { .executable = json_is_true(executable) };
@@ -162,7 +166,7 @@ static enum uw_status read_top(const json_t *top, struct uw_manifest *manifest, 
 	if (!json_is_array(files) || (manifest->single && json_array_size(files) != 1))
 		return bad(err, "\"files\"");
 	for (size_t i = 0; i < json_array_size(files); i++) {
-		enum uw_status status = read_file(json_array_get(files, i), manifest, err);
+		enum uw_status status = uw_manifest_read_file(json_array_get(files, i), manifest, err);
 
 		if (status != UW_OK)
 			return status;
@@ -186,19 +190,32 @@ static enum uw_status check_digest(const char *text, size_t n, struct uw_error *
 	return UW_OK;
 }
 
-enum uw_status uw_manifest_read_text(const char *text, size_t n, struct uw_manifest *manifest, struct uw_error *err)
+enum uw_status uw_manifest_unseal(const char *text, size_t n, json_t **top, struct uw_error *err)
 {
 	enum uw_status status = check_digest(text, n, err);
 	json_error_t problem;
-	json_t *top;
 
-	*manifest = (struct uw_manifest){ 0 };
+	*top = NULL;
 	if (status != UW_OK)
 		return status;
-	top = json_loadb(text, n, JSON_REJECT_DUPLICATES, &problem);
-	if (top == NULL)
+	*top = json_loadb(text, n, JSON_REJECT_DUPLICATES, &problem);
+	if (*top == NULL)
 		return uw_fail(err, UW_ERR_LAYOUT, (uint64_t)problem.position, UW_MANIFEST_NAME ": %s", problem.text);
-	status = json_is_object(top) ? read_top(top, manifest, err) : bad(err, "not an object");
+	if (json_is_object(*top))
+		return UW_OK;
+	json_decref(*top);
+	*top = NULL;
+	return bad(err, "not an object");
+}
+
+enum uw_status uw_manifest_read_text(const char *text, size_t n, struct uw_manifest *manifest, struct uw_error *err)
+{
+	json_t *top;
+	enum uw_status status = uw_manifest_unseal(text, n, &top, err);
+
+	*manifest = (struct uw_manifest){ 0 };
+	if (status == UW_OK)
+		status = read_top(top, manifest, err);
 	json_decref(top);
 	return status;
 }
