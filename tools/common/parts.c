@@ -378,6 +378,16 @@ static enum uw_status do_files(struct part *p, char **where, struct uw_error *er
 	return status;
 }
 
+/* What an earlier run said of this part is no longer true: nothing is to be merged with it. */
+static void withdraw(const struct part *p)
+{
+	char *path = uw_part_path(p->dir, p->done.id);
+
+	if (path != NULL)
+		unlink(path);
+	free(path);
+}
+
 static enum uw_status store_manifest(const struct part *p, struct uw_error *err)
 {
 	char *text = NULL, *path = uw_part_path(p->dir, p->done.id);
@@ -404,6 +414,8 @@ enum uw_status uw_parts_run(const struct uw_parts_run *run, const struct uw_part
 		status = publish_plan(dir, plan, err);
 	if (status == UW_OK)
 		status = do_files(&p, where, err);
+	if (status == UW_ERR_MISMATCH)
+		withdraw(&p);
 	if (status == UW_OK)
 		status = store_manifest(&p, err);
 	uw_manifest_free(&p.done.stored);

@@ -59,7 +59,7 @@ UW_MUST_CHECK enum uw_status uw_parts_find_plan(const struct uw_parts_dir *dir, 
 /*
  * Does one part: stores its files unless they are there and restore to the source's bytes, then its manifest.
  * UW_ERR_MISMATCH: the source, the program or the options are not those of the plan, or another plan is there.
- * UW_ERR_EXISTS: the bundle is there. `where` as in uw_model_pack.
+ * If it is the source, an earlier manifest of the part is withdrawn. UW_ERR_EXISTS: the bundle is there. `where` as in uw_model_pack.
  */
 UW_MUST_CHECK enum uw_status uw_parts_run(const struct uw_parts_run *run, const struct uw_parts_dir *dir,
 					  struct uw_parts_plan *plan, struct uw_source *source, char **where,
