@@ -190,7 +190,7 @@ static enum uw_status check_complete(const struct merge *m, struct uw_error *err
 	for (uint64_t i = 0; i < m->plan->nfiles; i++)
 		if (m->manifest->files[i].path == NULL)
 			return uw_fail(err, UW_ERR_NOT_FOUND, UW_NO_OFFSET,
-				       "a part is missing (--status lists them): none has '%s'", m->plan->files[i].path);
+				       "a part is missing (see --status): none has '%s'", m->plan->files[i].path);
 	return UW_OK;
 }
 
