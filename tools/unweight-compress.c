@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "source_bundle.h"
+#include "compress_parts.h"
 #include "each.h"
 #include "pack_model.h"
 #include "provenance.h"
@@ -32,6 +33,14 @@ static const struct uw_option options[] = {
 	{ 0, "expect-digest", "SHA256", "write no bundle unless the source has this digest: that of the list of sums by\n"
 	  "ascending path, or of the file itself if it is one file", OPT_EXPECT },
 	{ 0, "min-saving", "PCT", "write no bundle unless it is smaller than the source by this share", OPT_MIN_SAVING },
+	{ 0, "plan", NULL, "only list what there is to do, from listings and headers, into the JSON file -o", UW_OPT_PLAN },
+	{ 0, "part", "I/N", "do one part of N of the work for -o BUNDLE, I from 1; env: what Slurm, Kubernetes or MPI say",
+	  UW_OPT_PART },
+	{ 0, "parts", "N", "number of parts, where neither --part nor the environment says it", UW_OPT_PARTS },
+	{ 0, "with-plan", "FILE", "with --part: refuse a source that is not the one of this plan", UW_OPT_WITH_PLAN },
+	{ 0, "merge", NULL, "make -o BUNDLE of its parts, all of which are done", UW_OPT_MERGE },
+	{ 0, "status", NULL, "say which parts of the bundle PATH are done; exit code 1: not all", UW_OPT_STATUS },
+	{ 0, "print-commands", NULL, "print the command of each of --parts N parts, for GNU parallel", UW_OPT_COMMANDS },
 	{ 0 },
 };
 
@@ -44,11 +53,14 @@ static const struct uw_cli cli = {
 		  "all other files carried as they are. Before anything coded is written, it is decoded and\n"
 		  "compared with the source byte for byte; before the bundle gets its name, all of it is read back and\n"
 		  "its checksums are checked.\n\n"
+		  "Many machines: --part I/N with the same -o BUNDLE on each of them, in any order, at any time, again if one\n"
+		  "failed; they share the folder BUNDLE.parts, nothing else. Then --merge makes the same bundle that one machine\n"
+		  "would have made.\n\n"
 		  "Exit codes: 0 done, 1 the source changed meanwhile, is another or saves too little, 2 usage,\n"
-		  "3 input not acceptable, 4 output exists, 5 corrupt source bundle, 6 I/O error, 7 out of space or memory,\n"
-		  "8 unsupported, 70 bug.",
+		  "3 input not acceptable, 4 output exists or a part is missing, 5 corrupt source bundle, 6 I/O error,\n"
+		  "7 out of space or memory, 8 unsupported, 70 bug.",
 	.options = options,
-	.min_args = 1,
+	.min_args = 0,
 	.max_args = 1,
 };
 
@@ -60,6 +72,7 @@ struct opts {
 	enum uw_profile profile;
 	unsigned nthreads;
 	bool force, strict, no_check;
+	struct uw_parts_opts parts;
 };
 
 static bool set_profile(struct opts *o, const char *arg)
@@ -92,7 +105,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_EXPECT: return o->expect = uw_parse_digest(arg, o->expected);
 	case OPT_MIN_SAVING: return uw_parse_percent(arg, &o->min_saving);
 	}
-	return false;
+	return uw_parts_option(&o->parts, id, arg);
 }
 
 /* What is told about each file, kept for the summary and the report. */
@@ -102,8 +115,6 @@ struct account {
 	uint64_t src_nbytes, stored_nbytes;
 	char digest[2 * UW_SHA256_NBYTES + 1]; /* of the source; empty before the end */
 };
-
-static const char *const kind_names[] = { "plain", "safetensors", "opaque" };
 
 static void account_file(void *ctx, const struct uw_packed_file *packed)
 {
@@ -120,7 +131,7 @@ static void account_file(void *ctx, const struct uw_packed_file *packed)
 	account->stored_nbytes += packed->stored_nbytes;
 	json_array_append_new(account->files,
 			      json_pack("{s:s, s:s, s:I, s:I, s:o?}", "path", packed->file->path, "kind",
-					kind_names[c->kind], "bytes", (json_int_t)packed->file->nbytes, "stored_bytes",
+					uw_file_kind_name(c->kind), "bytes", (json_int_t)packed->file->nbytes, "stored_bytes",
 					(json_int_t)packed->stored_nbytes, "warning",
 					c->odd ? uw_json_text(c->reason) : NULL));
 }
@@ -135,10 +146,10 @@ static void summarise(const struct account *a)
 
 static json_t *report(const struct opts *o, const struct account *a)
 {
-	return json_pack("{s:s, s:s, s:b, s:O, s:I, s:I, s:s}", "schema", "unweight-compress-1", "profile",
+	return json_pack("{s:s, s:s, s:b, s:O, s:I, s:I, s:s?}", "schema", "unweight-compress-1", "profile",
 			 uw_profile_name(o->profile), "checked", !o->no_check, "files", a->files, "bytes",
 			 (json_int_t)a->src_nbytes, "stored_bytes", (json_int_t)a->stored_nbytes, "source_sha256",
-			 a->digest);
+			 a->digest[0] != '\0' ? a->digest : NULL);
 }
 
 static enum uw_status to_sink(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
@@ -344,24 +355,65 @@ static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *so
 	return code;
 }
 
+static void account_kept(void *ctx, const struct uw_manifest_file *file)
+{
+	uint64_t stored = file->container ? file->id.nbytes : file->nbytes;
+	struct account *account = ctx;
+
+	uw_msg_info("%s: done before, %llu -> %llu bytes", file->path, (unsigned long long)file->nbytes,
+		    (unsigned long long)stored);
+	account->src_nbytes += file->nbytes;
+	account->stored_nbytes += stored;
+	json_array_append_new(account->files, json_pack("{s:s, s:b, s:I, s:I}", "path", file->path, "kept", 1, "bytes",
+							(json_int_t)file->nbytes, "stored_bytes", (json_int_t)stored));
+}
+
+static struct uw_parts_cli parts_of(const struct opts *o, struct account *account)
+{
+	return (struct uw_parts_cli){
+		.opts = &o->parts,
+		.output = o->output,
+		.json = o->json,
+		.force = o->force,
+		.pack = {
+			.profile = o->profile,
+			.strict = o->strict,
+			.check = !o->no_check,
+			.file = account_file,
+			.ctx = account,
+		},
+		.kept = account_kept,
+	};
+}
+
+static int run_whole(struct uw_tool *tool, const struct opts *o, const char *path, struct account *account)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_source *source = NULL;
+	struct uw_bundle bundle;
+	int code;
+
+	if (uw_source_open_path(path, &tool->ops, uw_tmp_dir(), &bundle, &source, &err) != UW_OK) {
+		code = uw_tool_failure(path, &err);
+	} else {
+		uw_tool_watch(tool, source);
+		code = pack(tool, o, source, path, account);
+	}
+	uw_source_close(&source);
+	uw_bundle_close(&bundle);
+	return code;
+}
+
 static int run(const struct opts *o, const char *path)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct account account = { .files = json_array() };
-	struct uw_source *source = NULL;
-	struct uw_bundle bundle;
+	struct uw_parts_cli parts = parts_of(o, &account);
 	struct uw_tool tool;
 	int code;
 
 	uw_tool_init(&tool, o->nthreads);
-	if (uw_source_open_path(path, &tool.ops, uw_tmp_dir(), &bundle, &source, &err) != UW_OK) {
-		code = uw_tool_failure(path, &err);
-	} else {
-		uw_tool_watch(&tool, source);
-		code = pack(&tool, o, source, path, &account);
-	}
-	uw_source_close(&source);
-	uw_bundle_close(&bundle);
+	code = o->parts.mode == UW_PARTS_PART ? uw_parts_part(&parts, &tool, path) : run_whole(&tool, o, path, &account);
 	if (code == UW_EXIT_OK) {
 		uw_tool_tell_times(&tool, "encode", account.src_nbytes);
 		summarise(&account);
@@ -370,6 +422,12 @@ static int run(const struct opts *o, const char *path)
 	}
 	json_decref(account.files);
 	return code;
+}
+
+/* What only one who has seen all of the source can do. */
+static bool demands_whole(const struct opts *o)
+{
+	return o->sums != NULL || o->signing != NULL || o->expect || isfinite(o->min_saving);
 }
 
 static int uses_of_stdout(const struct opts *o)
@@ -382,27 +440,43 @@ static int uses_of_stdout(const struct opts *o)
 	return n;
 }
 
+/* The rest of the rules for a whole bundle, and for a part. */
+static int check_output(const struct opts *o)
+{
+	enum uw_archive_kind kind;
+
+	if (uw_path_is_archive(o->output, &kind) && kind != UW_ARCHIVE_TAR) {
+		uw_msg_error("%s: a bundle is a folder or a .tar; it does not get smaller by another compression",
+			     o->output);
+		return UW_EXIT_USAGE;
+	}
+	if (uses_of_stdout(o) > 1) {
+		uw_msg_error("only one of bundle, report and lists can go to standard output");
+		return UW_EXIT_USAGE;
+	}
+	return o->force ? may_replace(o->output) : UW_EXIT_OK;
+}
+
 int main(int argc, char **argv)
 {
 	struct opts o = { .profile = UW_PROFILE_DISTRIBUTION, .min_saving = -INFINITY };
 	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
-	enum uw_archive_kind kind;
+	struct uw_parts_cli parts;
 	int code;
 
 	if (r.exit_code >= 0)
 		return r.exit_code;
-	if (o.output == NULL) {
-		uw_msg_error("where to? Give -o BUNDLE");
-		return UW_EXIT_USAGE;
+	parts = parts_of(&o, NULL);
+	code = uw_parts_check(&parts, r.nargs);
+	if (code == UW_EXIT_OK && o.parts.mode != UW_PARTS_NONE && demands_whole(&o)) {
+		uw_msg_error("lists, digest and saving are those of a whole bundle: verify has them for one that was merged");
+		code = UW_EXIT_USAGE;
 	}
-	if (uw_path_is_archive(o.output, &kind) && kind != UW_ARCHIVE_TAR) {
-		uw_msg_error("%s: a bundle is a folder or a .tar; it does not get smaller by another compression", o.output);
-		return UW_EXIT_USAGE;
-	}
-	if (uses_of_stdout(&o) > 1) {
-		uw_msg_error("only one of bundle, report and lists can go to standard output");
-		return UW_EXIT_USAGE;
-	}
-	code = o.force ? may_replace(o.output) : UW_EXIT_OK;
-	return uw_tool_exit(code == UW_EXIT_OK ? run(&o, r.args[0]) : code);
+	if (code == UW_EXIT_OK && o.parts.mode != UW_PARTS_PLAN && o.parts.mode != UW_PARTS_STATUS)
+		code = check_output(&o);
+	if (code != UW_EXIT_OK)
+		return code;
+	if (o.parts.mode == UW_PARTS_NONE || o.parts.mode == UW_PARTS_PART)
+		return uw_tool_exit(run(&o, r.args[0]));
+	return uw_tool_exit(uw_parts_other(&parts, r.nargs != 0 ? r.args[0] : NULL, o.nthreads));
 }

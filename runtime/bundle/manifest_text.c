@@ -30,8 +30,7 @@ static enum uw_status digest_of(const char *text, size_t n, char hex[2 * UW_SHA2
 
 /* ---- writing: one file a line, so that a person can read and diff it ---- */
 
-/* False: out of memory. A stream into memory tells so by what a call gives back, and nowhere else. */
-static bool write_file(FILE *f, const struct uw_manifest_file *file)
+bool uw_manifest_write_file(FILE *f, const struct uw_manifest_file *file)
 {
 	char sha256[2 * UW_SHA256_NBYTES + 1], index[17];
 	json_t *path = json_string(file->path);
@@ -58,23 +57,11 @@ static enum uw_status fail_nomem(struct uw_error *err)
 	return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "manifest");
 }
 
-enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char **text, size_t *n,
-				      struct uw_error *err)
+enum uw_status uw_manifest_seal(FILE *f, bool whole, char **text, size_t *n, struct uw_error *err)
 {
 	char hex[2 * UW_SHA256_NBYTES + 1], *end;
 	enum uw_status status;
-	bool whole;
-	FILE *f = open_memstream(text, n);
 
-	if (f == NULL)
-		return fail_nomem(err);
-	whole = fprintf(f, "{\"unweight_bundle\":1,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n\"files\":[",
-		uw_profile_name(manifest->profile), manifest->single ? "file" : "folder") >= 0;
-	for (uint64_t i = 0; i < manifest->nfiles; i++) {
-		whole &= fputs(i == 0 ? "\n" : ",\n", f) >= 0;
-		whole &= write_file(f, &manifest->files[i]);
-	}
-	whole &= fputs("],\n", f) >= 0;
 	if (fclose(f) != 0 || !whole || *text == NULL)
 		return fail_nomem(err);
 	status = digest_of(*text, *n, hex, err);
@@ -87,6 +74,24 @@ enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char *
 	snprintf(end + *n, DIGEST_NBYTES + 1, DIGEST_HEAD "%s" DIGEST_TAIL, hex);
 	*n += DIGEST_NBYTES;
 	return UW_OK;
+}
+
+enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char **text, size_t *n,
+				      struct uw_error *err)
+{
+	FILE *f = open_memstream(text, n);
+	bool whole;
+
+	if (f == NULL)
+		return fail_nomem(err);
+	whole = fprintf(f, "{\"unweight_bundle\":1,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n\"files\":[",
+			uw_profile_name(manifest->profile), manifest->single ? "file" : "folder") >= 0;
+	for (uint64_t i = 0; i < manifest->nfiles; i++) {
+		whole &= fputs(i == 0 ? "\n" : ",\n", f) >= 0;
+		whole &= uw_manifest_write_file(f, &manifest->files[i]);
+	}
+	whole &= fputs("],\n", f) >= 0;
+	return uw_manifest_seal(f, whole, text, n, err);
 }
 
 /* ---- reading ---- */
@@ -125,7 +130,7 @@ static enum uw_status read_container(const json_t *v, struct uw_manifest_file *f
 	return UW_OK;
 }
 
-static enum uw_status read_file(const json_t *v, struct uw_manifest *manifest, struct uw_error *err)
+enum uw_status uw_manifest_read_file(const json_t *v, struct uw_manifest *manifest, struct uw_error *err)
 {
 	const json_t *path = json_object_get(v, "path"), *executable = json_object_get(v, "executable");
 	struct uw_manifest_file file = { .executable = json_is_true(executable) };
@@ -167,7 +172,7 @@ static enum uw_status read_top(const json_t *top, struct uw_manifest *manifest, 
 	if (!json_is_array(files) || (manifest->single && json_array_size(files) != 1))
 		return bad(err, "\"files\"");
 	for (size_t i = 0; i < json_array_size(files); i++) {
-		enum uw_status status = read_file(json_array_get(files, i), manifest, err);
+		enum uw_status status = uw_manifest_read_file(json_array_get(files, i), manifest, err);
 
 		if (status != UW_OK)
 			return status;
@@ -191,18 +196,28 @@ static enum uw_status check_digest(const char *text, size_t n, struct uw_error *
 	return UW_OK;
 }
 
-enum uw_status uw_manifest_read_text(const char *text, size_t n, struct uw_manifest *manifest, struct uw_error *err)
+enum uw_status uw_manifest_unseal(const char *text, size_t n, json_t **top, struct uw_error *err)
 {
 	enum uw_status status = check_digest(text, n, err);
+
+	*top = NULL;
+	if (status == UW_OK)
+		status = uw_json_load(text, n, JSON_REJECT_DUPLICATES, UW_ERR_LAYOUT, UW_MANIFEST_NAME, 0, top, err);
+	if (status != UW_OK || json_is_object(*top))
+		return status;
+	json_decref(*top);
+	*top = NULL;
+	return bad(err, "not an object");
+}
+
+enum uw_status uw_manifest_read_text(const char *text, size_t n, struct uw_manifest *manifest, struct uw_error *err)
+{
 	json_t *top;
+	enum uw_status status = uw_manifest_unseal(text, n, &top, err);
 
 	*manifest = (struct uw_manifest){ 0 };
-	if (status != UW_OK)
-		return status;
-	status = uw_json_load(text, n, JSON_REJECT_DUPLICATES, UW_ERR_LAYOUT, UW_MANIFEST_NAME, 0, &top, err);
-	if (status != UW_OK)
-		return status;
-	status = json_is_object(top) ? read_top(top, manifest, err) : bad(err, "not an object");
+	if (status == UW_OK)
+		status = read_top(top, manifest, err);
 	json_decref(top);
 	return status;
 }

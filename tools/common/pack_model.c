@@ -263,5 +263,5 @@ enum uw_status uw_model_pack(const struct uw_pack_model *options, struct uw_sour
 	}
 	if (status == UW_OK && manifest->nfiles == 0)
 		status = uw_fail(err, UW_ERR_FORMAT, UW_NO_OFFSET, "there is no file in it");
-	return status == UW_OK ? write_manifest(&s, err) : status;
+	return status == UW_OK && !options->files_only ? write_manifest(&s, err) : status;
 }

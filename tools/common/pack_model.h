@@ -40,6 +40,7 @@ struct uw_pack_model {
 	enum uw_profile profile;
 	bool strict; /* an odd file is UW_ERR_FORMAT */
 	bool check;  /* decode and compare each group, read back what was written; demands a folder sink */
+	bool files_only; /* no manifest into the sink */
 	void (*file)(void *ctx, const struct uw_packed_file *packed); /* in order of the source; may be NULL */
 	void (*group)(void *ctx, const struct uw_classified *classified, const struct uw_packed_group *packed);
 	void *ctx;
