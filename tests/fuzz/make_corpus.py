@@ -9,6 +9,7 @@ Files named found-* in corpus/ are inputs that once found something; they are ke
 
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -157,6 +158,19 @@ def add_manifest(corpus, bundle, name):
     corpus.add("manifest", name, text[:text.rindex(b'"manifest_sha256"')])
 
 
+def add_parts(corpus, work, folder):
+    """Plans; and what parts of them say, as if their plan had the digest that the target gives its own."""
+    for profile in PROFILES:
+        bundle = os.path.join(work, "parts-" + profile)
+        run("compress", "--plan", folder, "-o", bundle + ".json", "-p", profile)
+        text = read(bundle + ".json")
+        corpus.add("parts", "plan-" + profile, text[:text.rindex(b'"manifest_sha256"')])
+        run("compress", "--part", "2/2", folder, "-o", bundle, "-p", profile)
+        text = read(os.path.join(bundle + ".parts", "part-2-of-2.manifest.json"))
+        text = re.sub(rb'"plan_sha256":"[0-9a-f]*"', b'"plan_sha256":"' + b"0" * 64 + b'"', text)
+        corpus.add("parts", "part-" + profile, text[:text.rindex(b'"manifest_sha256"')])
+
+
 def main():
     corpus = Corpus(sys.argv[1])
     shapes = {"tiled": (16, 64), "linear": (700,)}
@@ -173,6 +187,7 @@ def main():
         for profile in PROFILES:
             run("compress", folder, "-o", folder + profile, "-p", profile)
             add_manifest(corpus, folder + profile, profile)
+        add_parts(corpus, work, folder)
         run("compress", os.path.join(work, "tiled.safetensors"), "-o", os.path.join(work, "tiled.tar"))
         corpus.add("bundle", "tiled", read(os.path.join(work, "tiled.tar")))
         add_archives(corpus, work)

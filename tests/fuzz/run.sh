@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 [ $# = 0 ] || shift
-targets=${*:-safetensors index container huffman coded patches codec roundtrip archive manifest bundle tuning}
+targets=${*:-safetensors index container huffman coded patches codec roundtrip archive manifest parts bundle tuning}
 out=${UW_FUZZ_BUILD:-build-fuzz}
 
 [ -d "$out" ] || CC=clang CXX=clang++ meson setup "$out" -Dfuzz=true -Dcuda=disabled -Dbuildtype=debugoptimized \
@@ -26,7 +26,7 @@ mkdir -p "$out/found"
 for target in $targets; do
 	case $target in
 	safetensors | roundtrip) dict=safetensors ;;
-	manifest | archive | tuning) dict=$target ;;
+	manifest | archive | parts | tuning) dict=$target ;;
 	*) dict=container ;;
 	esac
 	mkdir -p "$out/corpus/$target"

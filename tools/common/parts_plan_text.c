@@ -77,6 +77,14 @@ static bool is_text(const json_t *v, const char *text)
 	return json_is_string(v) && json_string_length(v) == strlen(text) && strcmp(json_string_value(v), text) == 0;
 }
 
+/* Of letters that no text has to escape. */
+static bool is_version(const char *text, size_t n)
+{
+	static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.+~-";
+
+	return n < sizeof(((struct uw_parts_plan *)0)->version) && strspn(text, letters) == n;
+}
+
 static bool read_kind(const json_t *kind, const json_t *header, struct uw_parts_plan_file *file)
 {
 	for (int i = UW_FILE_PLAIN; i <= UW_FILE_OPAQUE; i++) {
@@ -124,8 +132,7 @@ static enum uw_status read_top(const json_t *top, struct uw_parts_plan *plan, st
 		return uw_fail(err, UW_ERR_VERSION, UW_NO_OFFSET, "not a plan of the form " UW_PLAN_SCHEMA);
 	if (json_object_size(top) != 7)
 		return bad(err, "unknown or missing members");
-	if (!json_is_string(version) || json_string_length(version) >= sizeof(plan->version) ||
-	    strlen(json_string_value(version)) != json_string_length(version))
+	if (!json_is_string(version) || !is_version(json_string_value(version), json_string_length(version)))
 		return bad(err, "\"version\"");
 	memcpy(plan->version, json_string_value(version), json_string_length(version) + 1);
 	if (is_text(profile, "inference"))
