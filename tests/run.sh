@@ -124,6 +124,13 @@ if CC=clang CXX=clang++ build memory -Db_sanitize=memory -Db_lundef=false -Dcuda
 	run memory avx2 huffman cpu_ops codec coded_hostile format_extents format_writer format_reader
 fi
 
+echo "== coverage of format/ and libcodec/"
+UW_COVERAGE_BUILD=build-test-coverage tests/coverage.sh 95 >build-test-coverage.log 2>&1
+status=$?
+tail -n 1 build-test-coverage.log
+[ $status = 0 ] || cat build-test-coverage.log
+verdict "coverage: 95 % of the branches" $status
+
 short="safetensors format_extents format_writer format_reader huffman cpu_ops codec coded_hostile source_folder source_archive sink_folder sink_archive cli golden reference"
 cross i386 $short
 cross s390x $short checkkernels

@@ -34,7 +34,8 @@ static const struct uw_option options[] = {
 	  "ascending path, or of the file itself if it is one file", OPT_EXPECT },
 	{ 0, "min-saving", "PCT", "write no bundle unless it is smaller than the source by this share", OPT_MIN_SAVING },
 	{ 0, "plan", NULL, "only list what there is to do, from listings and headers, into the JSON file -o", UW_OPT_PLAN },
-	{ 0, "part", "I/N", "do one part of N of the work for -o BUNDLE, I from 1; env: what Slurm, Kubernetes or MPI say",
+	{ 0, "part", "I/N", "do one part of N of the work for -o BUNDLE, I from 1; env: what Slurm, Kubernetes\n"
+	  "or MPI say",
 	  UW_OPT_PART },
 	{ 0, "parts", "N", "number of parts, where neither --part nor the environment says it", UW_OPT_PARTS },
 	{ 0, "with-plan", "FILE", "with --part: refuse a source that is not the one of this plan", UW_OPT_WITH_PLAN },
