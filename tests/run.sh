@@ -91,8 +91,9 @@ under=""
 "$top/.ci/deps" test || { echo "0 passed, 1 failed"; exit 1; }
 
 if build gcc -Dbuildtype=debugoptimized; then # with all CUDA code if nvcc is there
-	for level in amx avx2 c; do
-		run gcc $level --no-suite memory
+	run gcc amx --no-suite memory
+	for level in avx2 c; do # what knows of no level has run
+		run gcc $level --no-suite memory --no-suite cuda --no-suite samples --no-suite man
 	done
 	run gcc amx --suite memory
 fi
@@ -105,7 +106,7 @@ if command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ]; then
 	verdict "gpu.sh: builds, and comes to the first call of a device" $?
 fi
 if CC=clang CXX=clang++ build clang -Dbuildtype=release -Dcuda=disabled; then
-	run clang amx --no-suite memory
+	run clang amx --no-suite memory --no-suite samples
 fi
 export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 if build sanitizers -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dcuda=disabled; then
