@@ -3,6 +3,16 @@
 #include "fuzz.h"
 #include "unweight/tuning.h"
 
+static const struct uw_tuning_entry *find_again(const struct uw_tuning *tuning, const struct uw_tuning_entry *e)
+{
+	const char *device = uw_tuning_device_name(tuning, e->device);
+
+	FUZZ_ASSERT((device != NULL) == (e->device != 0));
+	if (device == NULL)
+		return uw_tuning_find(tuning, e->coding, e->nrows, e->ncols, e->batch);
+	return uw_tuning_find_device(tuning, device, e->coding, e->nrows, e->ncols, e->batch);
+}
+
 static void check_entries(const struct uw_tuning *tuning)
 {
 	for (size_t i = 0; i < uw_tuning_nentries(tuning); i++) {
@@ -11,7 +21,7 @@ static void check_entries(const struct uw_tuning *tuning)
 		FUZZ_ASSERT(e->nrows != 0 && e->ncols != 0 && e->pipeline != UW_PIPELINE_AUTO &&
 			    e->pipeline < UW_NPIPELINES);
 		FUZZ_ASSERT(e->batch != 0 && e->batch <= UW_LINEAR_MAX_BATCH && (e->batch & (e->batch - 1)) == 0);
-		FUZZ_ASSERT(uw_tuning_find(tuning, e->coding, e->nrows, e->ncols, e->batch) == e);
+		FUZZ_ASSERT(find_again(tuning, e) == e);
 	}
 	FUZZ_ASSERT(uw_tuning_entry(tuning, uw_tuning_nentries(tuning)) == NULL);
 }

@@ -150,6 +150,8 @@ def add_tunings(corpus):
     corpus.add("tuning", "none", head)
     corpus.add("tuning", "some", head + b"# coding rows columns batch pipeline nanoseconds\n\np4 14336 4096 16 palette 2650125\n"
                b"h 64 64 1 transcode 0\np4 14336 4096 1 decode 17\np4 14336 4096 16 raw 3\nh 64 64 4096 exponent 1")
+    corpus.add("tuning", "device", head + b"p4 64 64 1 raw 1\ndevice NVIDIA H200\np4 28672 4096 16 palette 43120 predicted\n"
+               b"p4 28672 4096 32 palette 44811 tile=32 blocks=2 parts=0\ndevice other\nh 64 64 4096 decode 5\n")
     corpus.add("tuning", "odd", head + b"p4 18446744073709551615 1 2 raw 18446744073709551616\n \t\r\np4 1 1 3 raw 1\n")
 
 
