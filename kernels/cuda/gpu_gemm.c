@@ -10,7 +10,6 @@ _Static_assert(sizeof(struct uw_gpu_gemm_group) == 64 || sizeof(void *) != 8,
 _Static_assert(sizeof(struct uw_gpu_matrix) == 192 || sizeof(void *) != 8,
 	       "device code and host code agree on the matrix");
 
-#define FEW (sizeof(((struct uw_gpu_gemm *)0)->few) / sizeof(struct uw_gpu_matrix))
 #define VECTOR_ALIGN 16u
 #define MAX_UNITS (UINT64_C(1) << 31)
 #define RESERVED_SHARED 1024u   /* of a block, for the system */
@@ -216,7 +215,7 @@ enum uw_status uw_gpu_gemm_init(const struct uw_gpu_device *device, const struct
 	    config->kernel > UW_GPU_GEMM_WGMMA || config->blocks_per_sm == 0 ||
 	    config->blocks_per_sm > max_blocks(config->kernel, config->tile_n) ||
 	    (config->kernel == UW_GPU_GEMM_WGMMA && device->capability != 90) || device->capability < 80 ||
-	    (nmatrices > FEW && (matrices_dev == NULL || (uintptr_t)matrices_dev % alignof(struct uw_gpu_matrix) != 0)))
+	    (nmatrices > UW_GPU_GEMM_FEW && (matrices_dev == NULL || (uintptr_t)matrices_dev % alignof(struct uw_gpu_matrix) != 0)))
 		return UW_ERR_ARG;
 	gemm->source = matrices[0].source;
 	gemm->ncols = matrices[0].ncols;
@@ -231,7 +230,7 @@ enum uw_status uw_gpu_gemm_init(const struct uw_gpu_device *device, const struct
 			return UW_ERR_ARG;
 	}
 	gemm->row_tiles = (uint32_t)row_tiles;
-	if (nmatrices <= FEW)
+	if (nmatrices <= UW_GPU_GEMM_FEW)
 		memcpy(gemm->few, matrices, nmatrices * sizeof(*matrices));
 	ntiles = most_tiles(gemm, matrices);
 	nranges = config->parts != 0 ? config->parts : config->nblocks;

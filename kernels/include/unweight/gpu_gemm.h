@@ -116,6 +116,8 @@ struct uw_gpu_gemm_config {
 	uint32_t nblocks;       /* of the launch */
 };
 
+#define UW_GPU_GEMM_FEW 3u /* matrices that travel with the launch */
+
 /*
  * One launch: over matrices that share x, such as gate and up, or q, k and v; or over the experts of a layer. Filled by
  * uw_gpu_gemm_init but for the part that the caller sets, which may change from launch to launch.
@@ -124,7 +126,7 @@ struct uw_gpu_gemm_config {
  * one at most nx: a matrix meets rows offsets[bucket] .. offsets[bucket + 1] of x, and writes the same rows of y.
  */
 struct uw_gpu_gemm {
-	struct uw_gpu_matrix few[3]; /* the matrices, if there are no more */
+	struct uw_gpu_matrix few[UW_GPU_GEMM_FEW]; /* the matrices, if there are no more */
 	const struct uw_gpu_matrix *matrices_dev;
 
 	/* set by the caller */
