@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where a model's matrices are multiplied: on the processor or on a CUDA device. Activations are FP32 and in host memory
- * with both; matrices see them rounded to BF16, sums are FP32. Public headers of libunweight only.
+ * Where a model's matrices are multiplied: on the processor or on a CUDA device. Activations are FP32 and in host
+ * memory with both; matrices see them rounded to BF16, sums are FP32. Public headers of libunweight only.
  *
  * open; load all that will be multiplied, and the embedding; ready; multiply and embed as often as there are tokens;
  * close. One thread at a time.
@@ -33,7 +33,7 @@ struct backend {
 };
 
 struct backend_ops {
-	/* Prepares 1 to BACKEND_MAX_PARTS matrices that are multiplied with the same x; *id is what multiply knows them by. */
+	/* Prepares 1 to BACKEND_MAX_PARTS matrices that are multiplied with the same x; multiply knows them by *id. */
 	enum uw_status (*load)(struct backend *b, const struct uw_linear_part *parts, size_t nparts, size_t *id,
 			       struct uw_error *err);
 	enum uw_status (*load_embedding)(struct backend *b, const struct uw_tensor *embedding, struct uw_error *err);
@@ -51,9 +51,9 @@ struct backend_ops {
 enum uw_status backend_open_cpu(const struct backend_options *options, struct backend **backend, struct uw_error *err);
 
 /*
- * On a CUDA device; UW_ERR_NO_DEVICE where there is none. Whatever the pipeline, y has the bits that multiplying by BF16
- * weights gives (require_bitexact of unweight/cuda.h). Activations are copied there and back around each product, which
- * a program made for speed would not do.
+ * On a CUDA device; UW_ERR_NO_DEVICE where there is none. Whatever the pipeline, y has the bits that multiplying by
+ * BF16 weights gives (require_bitexact of unweight/cuda.h). Activations are copied there and back around each product,
+ * which a program made for speed would not do.
  */
 enum uw_status backend_open_cuda(const struct backend_options *options, struct backend **backend,
 				 struct uw_error *err);

@@ -23,7 +23,6 @@ struct cuda {
 	struct uw_cuda *device;
 	struct cuda_linear *linears;
 	size_t nlinears;
-	const struct uw_tensor *table;    /* the embedding */
 	struct uw_cuda_linear *embedding; /* not among linears: it is not multiplied by */
 	struct uw_cuda_workspace *workspace;
 	struct staged x; /* BF16; rows begin at multiples of 16 bytes */
@@ -117,21 +116,16 @@ static enum uw_status load(struct backend *b, const struct uw_linear_part *parts
 	return status;
 }
 
-static enum uw_status create_embedding(struct cuda *c, enum uw_pipeline pipeline, struct uw_error *err)
-{
-	const struct uw_linear_part part = { .tensor = c->table };
-	const struct uw_cuda_linear_options options = { .pipeline = pipeline };
-
-	uw_cuda_linear_free(&c->embedding);
-	return uw_cuda_linear_create(c->device, c->options.model, &part, 1, &options, &c->embedding, err);
-}
-
+/* Rows are gathered from palette codes or from BF16: pipelines that decode anew each time keep neither. */
 static enum uw_status load_embedding(struct backend *b, const struct uw_tensor *embedding, struct uw_error *err)
 {
 	struct cuda *c = cuda_of(b);
+	const struct uw_linear_part part = { .tensor = embedding };
+	const struct uw_cuda_linear_options options = {
+		.pipeline = c->options.pipeline == UW_PIPELINE_RAW ? UW_PIPELINE_RAW : UW_PIPELINE_PALETTE,
+	};
 
-	c->table = embedding;
-	return create_embedding(c, c->options.pipeline == UW_PIPELINE_RAW ? UW_PIPELINE_RAW : UW_PIPELINE_PALETTE, err);
+	return uw_cuda_linear_create(c->device, c->options.model, &part, 1, &options, &c->embedding, err);
 }
 
 /* ---- running ---- */
@@ -211,9 +205,7 @@ static enum uw_status ready(struct backend *b, struct uw_error *err)
 {
 	struct cuda *c = cuda_of(b);
 	uint64_t x = 0, y = uw_cuda_linear_ncols(c->embedding) * sizeof(uint16_t), batch = c->options.max_batch;
-	const uint32_t first = 0;
 	enum uw_status status = create_workspace(c, err);
-	float *row;
 
 	for (size_t i = 0; i < c->nlinears; i++) {
 		x = larger(x, ld_of(c->linears[i].linear) * sizeof(uint16_t));
@@ -225,13 +217,6 @@ static enum uw_status ready(struct backend *b, struct uw_error *err)
 		status = stage(c, batch * y, &c->y, err);
 	if (status == UW_OK)
 		status = stage(c, batch * sizeof(uint32_t), &c->ids, err);
-	if (status != UW_OK)
-		return status;
-	row = malloc((size_t)c->table->dims[1] * sizeof(*row));
-	status = row != NULL ? embed(b, &first, 1, row, err) : fail_nomem(err);
-	free(row);
-	if (status == UW_ERR_UNSUPPORTED) /* its groups of rows are coded in different ways */
-		status = create_embedding(c, UW_PIPELINE_RAW, err);
 	return status;
 }
 

@@ -18,8 +18,8 @@
 
 static const char usage[] =
 	"usage: generate BUNDLE [--device cpu|cuda[:N]] [--weights compressed|raw] [--pipeline NAME] [--level NAME]\n"
-	"                [--batch-invariant] [--batch N] [--threads N] [--bytes N] [--logits FILE] [--perplexity FILE]\n"
-	"                [PROMPT ...]\n"
+	"                [--batch-invariant] [--batch N] [--threads N] [--bytes N] [--logits FILE]\n"
+	"                [--perplexity FILE] [PROMPT ...]\n"
 	"\n"
 	"  --device NAME      what multiplies: cpu, or CUDA device N (default cpu; cuda is cuda:0)\n"
 	"  --weights raw      multiply by BF16 weights, decoded beforehand, instead of compressed ones\n"
@@ -32,7 +32,7 @@ static const char usage[] =
 	"  --logits FILE      write the scores of every step, raw FP32\n"
 	"  --perplexity FILE  instead of generating, score the bytes of FILE: prints nats per byte\n"
 	"\n"
-	"Exit codes: 0 good; 2 bad command line; 8 no usable CUDA device, or a library built without CUDA; 1 all else.\n";
+	"Exit codes: 0 good, 2 bad command line, 8 no usable CUDA device or a library without CUDA, 1 all else.\n";
 
 #define EXIT_NO_DEVICE 8 /* as unweight's tools have it */
 

@@ -352,8 +352,8 @@ static enum uw_status find_matrix(const struct llama *m, int layer, const char *
 		return status;
 	if ((*tensor)->dtype != UW_DTYPE_BF16 || (*tensor)->ndims != 2 || (*tensor)->dims[0] != nrows ||
 	    (*tensor)->dims[1] != ncols)
-		return uw_fail(err, UW_ERR_SHAPE, UW_NO_OFFSET, "'%s' is no BF16 matrix of the shape that config.json says",
-			       (*tensor)->name);
+		return uw_fail(err, UW_ERR_SHAPE, UW_NO_OFFSET,
+			       "'%s' is no BF16 matrix of the shape that config.json says", (*tensor)->name);
 	return UW_OK;
 }
 
