@@ -165,8 +165,8 @@ UW_MUST_CHECK enum uw_status uw_gpu_gemm_config_check(const struct uw_gpu_device
 /*
  * Plans one launch over matrices[] for nx rows of x. nbuckets: 0, or how many there are in
  * offsets_dev. matrices_dev: where matrices[] will be on the device, aligned to 64; may be NULL if there are at most 3.
- * UW_ERR_ARG: matrices of different sources or columns, a bucket that there is not, a config that no kernel serves, or
- * more than 2^31 pieces of work.
+ * UW_ERR_ARG: matrices of different sources or columns, a bucket that there is not, buckets that do not ascend from
+ * matrix to matrix, a config that no kernel serves, or more than 2^31 pieces of work.
  */
 UW_MUST_CHECK enum uw_status uw_gpu_gemm_init(const struct uw_gpu_device *device,
 					      const struct uw_gpu_gemm_config *config,
