@@ -21,6 +21,7 @@ struct emu_device {
 	uint64_t nallocs, nlive; /* allocations, and those that were not freed */
 	uint64_t nsyncs, nreads; /* waits of the host, copies to it */
 	uint64_t ngemm, ndense, ndecode;
+	uint64_t nchosen;        /* algorithms asked for */
 	uint64_t nbytes_moved;   /* by kernels, about: what time is made of */
 };
 

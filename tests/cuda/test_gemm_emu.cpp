@@ -436,8 +436,8 @@ void test_arguments(void **)
 }
 
 /*
- * Experts of several matrices each: no counts give more tiles than the workspace has counters for, and some give as many
- * as there are rows for.
+ * Experts of several matrices each: no counts of rows give more tiles than the workspace has counters for, and some give
+ * nearly as many.
  */
 void test_most_tiles(void **)
 {
@@ -485,7 +485,8 @@ void test_copied_head(void **)
 	uint32_t npatches = m.groups[FORM_P4][0].npatches;
 
 	assert_int_equal(uw_shape_tiled(130, 200, &shape), UW_OK);
-	assert_int_equal(uw_coded_open(&shape, UW_CODING_P4, 1, npatches, stored.at, stored.nbytes, &plain, NULL), UW_OK);
+	assert_int_equal(uw_coded_open(&shape, UW_CODING_P4, 1, npatches, stored.at, stored.nbytes, &plain, NULL),
+			 UW_OK);
 
 	buffer head((size_t)plain.head_nbytes);
 
