@@ -32,11 +32,10 @@ enum uw_status uw_cuda_open_ops(const struct uw_gpu_ops *ops, int number, const 
 	c->cut_weights = CUT_WEIGHTS;
 	if (memory != NULL)
 		c->memory = *memory;
-	status = ops->open(number, &c->facts);
+	status = uw_cuda_status(ops->open(number, &c->facts), "opening the device", err);
 	if (status == UW_ERR_NO_DEVICE)
-		status = uw_fail(err, status, UW_NO_OFFSET, "no CUDA driver, or none that has a device %d", number);
-	else
-		status = uw_cuda_status(status, "opening the device", err);
+		status = uw_fail(err, status, UW_NO_OFFSET,
+				 "CUDA: no driver, or no device %d that this build has code for", number);
 	if (status == UW_OK && c->facts.device.capability < MIN_CAPABILITY)
 		status = uw_fail(err, UW_ERR_NO_DEVICE, UW_NO_OFFSET, "%s is of compute capability %u.%u, 8.0 is wanted",
 				 c->facts.name, c->facts.device.capability / 10, c->facts.device.capability % 10);
