@@ -183,7 +183,7 @@ static enum uw_status run_bundle(struct bench *b, struct uw_error *err)
 	if (status == UW_OK)
 		status = uw_model_open(b->o->report.what, &how, &copies, err);
 	if (status == UW_OK)
-		status = uw_survey_open(model, &survey, err);
+		status = uw_survey_open(model, false, &survey, err);
 	if (status == UW_OK)
 		status = make_cases(b, survey.nshapes, err);
 	for (size_t i = 0; status == UW_OK && i < survey.nshapes; i++)

@@ -6,17 +6,34 @@
 #include "message.h"
 #include "tool.h"
 
-enum { OPT_OUTPUT, OPT_DEVICE, OPT_THREADS, OPT_BUCKETS, OPT_BUDGET, OPT_CYCLE, OPT_RAW };
+enum {
+	OPT_OUTPUT,
+	OPT_DEVICE,
+	OPT_THREADS,
+	OPT_BUCKETS,
+	OPT_BUDGET,
+	OPT_CYCLE,
+	OPT_RAW,
+	OPT_BITEXACT,
+	OPT_INVARIANT,
+};
 
 static const struct uw_option options[] = {
 	{ 'o', "output", "FILE", "where to write the tuning; - (the default) = standard output", OPT_OUTPUT },
-	{ 0, "device", "NAME", "what is to multiply: cpu", OPT_DEVICE, "cpu" },
+	{ 0, "device", "NAME", "what is to multiply: cpu (the default), cuda, or cuda:N for device N", OPT_DEVICE,
+	  "cpu cuda" },
 	{ 'T', "threads", "N", "threads that multiply; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "buckets", "LIST",
-	  "batch sizes to tune for, powers of two; default 1,2,4,8,16,32,64,128,256,512", OPT_BUCKETS },
+	  "batch sizes to tune for, powers of two; default 1,2,4,... up to 512, with cuda up to 4096", OPT_BUCKETS },
 	{ 0, "budget", "SECONDS", "time to measure for, about; default 60", OPT_BUDGET },
-	{ 0, "cycle", "MIB", "MiB of weights to cycle through; default more than the last-level cache", OPT_CYCLE },
-	{ 0, "allow-raw", NULL, "BF16 weights in memory may win, which cost 2 bytes a weight", OPT_RAW },
+	{ 0, "cycle", "MIB",
+	  "MiB of weights to cycle through; default more than the last-level cache, 3 times the L2 of a device",
+	  OPT_CYCLE },
+	{ 0, "allow-raw", NULL,
+	  "BF16 weights in memory may win, which cost 2 bytes a weight; with cuda, matrices of up to\n"
+	  "8 MiB in BF16 may anyway", OPT_RAW },
+	{ 0, "require-bitexact", NULL, "cuda: for linears of which every pipeline gives the same bits", OPT_BITEXACT },
+	{ 0, "batch-invariant", NULL, "cuda: for linears that give a row the same bits in every batch", OPT_INVARIANT },
 	{ 0 },
 };
 
@@ -29,21 +46,31 @@ static const struct uw_cli cli = {
 		  "standard error: milliseconds, ~ where a model of the machine said that measuring is not worth\n"
 		  "while, ? where other work disturbed every round; then how many times faster the choice is.\n"
 		  "Matrices are copied in memory until there are more of them than the caches hold: several times\n"
-		  "--cycle is needed. No result depends on a tuning, only its time.\n\n"
-		  "Exit codes: 0 done, 2 usage, 3 no coded matrix, 5 corrupt bundle, 6 I/O error, 7 out of space or\n"
-		  "memory, 8 unsupported version, 70 bug.",
+		  "--cycle is needed. On the CPU no result depends on a tuning, only its time.\n\n"
+		  "With cuda, matrices of a layer that are multiplied by the same vectors (q, k and v; gate and up)\n"
+		  "are one, those of experts are left out, times are the device's own, and what wins may name how\n"
+		  "products are cut: tile, blocks on a multiprocessor, parts of a sum. Linears made with\n"
+		  "require_bitexact or batch_invariant want a tuning made with the same; their cuts are fixed.\n\n"
+		  "Exit codes: 0 done, 2 usage, 3 no coded matrix, 5 corrupt bundle, 6 I/O error or one of the\n"
+		  "device, 7 out of space or memory, also of the device, 8 unsupported version, or no device: no\n"
+		  "driver, no device N, one before compute capability 8.0, or built without CUDA; 70 bug.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
 };
 
+#define CPU (-1)
+#define CPU_BATCHES 10u /* up to 512: beyond, products all read their weights once and multiply for long */
+#define SMALL_RAW_NBYTES (UINT64_C(8) << 20)
+
 struct opts {
 	const char *output;
+	int device; /* CPU, or the number of a CUDA device */
 	unsigned nthreads;
 	uint16_t batches[UW_AUTOTUNE_MAX_BATCHES];
 	size_t nbatches;
 	double budget_s, cycle_mib;
-	bool allow_raw;
+	bool allow_raw, require_bitexact, batch_invariant;
 };
 
 static bool set_buckets(struct opts *o, const char *arg)
@@ -62,6 +89,26 @@ static bool set_buckets(struct opts *o, const char *arg)
 	return true;
 }
 
+static bool set_device(struct opts *o, const char *arg)
+{
+	static const char cuda[] = "cuda";
+	const char *number = arg + sizeof(cuda) - 1;
+
+	o->device = CPU;
+	if (strcmp(arg, "cpu") == 0)
+		return true;
+	o->device = 0;
+	if (strcmp(arg, cuda) == 0)
+		return true;
+	if (strncmp(arg, "cuda:", sizeof(cuda)) == 0 && strspn(number + 1, "0123456789") == strlen(number + 1) &&
+	    strlen(number + 1) - 1 < 4) { /* 1 to 4 digits */
+		o->device = atoi(number + 1);
+		return true;
+	}
+	uw_msg_error("no device '%s'; there are cpu, cuda and cuda:N", arg);
+	return false;
+}
+
 static bool set_option(void *ctx, int id, const char *arg)
 {
 	struct opts *o = ctx;
@@ -69,15 +116,14 @@ static bool set_option(void *ctx, int id, const char *arg)
 	switch (id) {
 	case OPT_OUTPUT: o->output = arg; return true;
 	case OPT_DEVICE:
-		if (strcmp(arg, "cpu") == 0)
-			return true;
-		uw_msg_error("no device '%s'; there is cpu", arg);
-		return false;
+		return set_device(o, arg);
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
 	case OPT_BUCKETS: return set_buckets(o, arg);
 	case OPT_BUDGET: return uw_parse_amount(arg, "seconds", 1e6, &o->budget_s);
 	case OPT_CYCLE: return uw_parse_amount(arg, "MiB", 1e6, &o->cycle_mib);
 	case OPT_RAW: o->allow_raw = true; return true;
+	case OPT_BITEXACT: o->require_bitexact = true; return true;
+	case OPT_INVARIANT: o->batch_invariant = true; return true;
 	}
 	return false;
 }
@@ -89,11 +135,11 @@ static const char *coding_name(enum uw_coding coding)
 	return coding == UW_CODING_H ? "h" : "p4";
 }
 
-static void heading(FILE *f, const bool fits[UW_NPIPELINES], const char *rest)
+static void heading(FILE *f, const bool shown[UW_NPIPELINES], const char *rest)
 {
 	fprintf(f, "  %5s |", "batch");
 	for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
-		if (fits[p])
+		if (shown[p])
 			fprintf(f, " %11s", uw_pipeline_name((enum uw_pipeline)p));
 	}
 	fprintf(f, " | %s\n", rest);
@@ -107,44 +153,80 @@ static void time_cell(FILE *f, const struct uw_timing *timing, double predicted)
 		fprintf(f, " ~%9.3f ", 1e3 * predicted);
 }
 
-/* The fastest that was not chosen, RAW left aside. */
+/* The pipeline's fastest candidate, or the one predicted to be if none was measured; NULL: there is none. */
+static const struct uw_candidate *fastest_of(const struct uw_autotune_cell *cell, unsigned pipeline)
+{
+	const struct uw_candidate *best = NULL;
+
+	for (unsigned i = 0; i < cell->n; i++) {
+		const struct uw_candidate *c = &cell->candidates[i];
+		bool measured = c->timing.seconds > 0;
+
+		if ((unsigned)c->pipeline != pipeline)
+			continue;
+		if (best == NULL || measured > (best->timing.seconds > 0) ||
+		    (measured && c->timing.seconds < best->timing.seconds) ||
+		    (!measured && best->timing.seconds <= 0 && c->predicted < best->predicted))
+			best = c;
+	}
+	return best;
+}
+
+/* Of the fastest pipeline that was not chosen, RAW left aside. */
 static double next_best(const struct uw_autotune_cell *cell)
 {
 	double best = 0;
 
-	for (unsigned p = UW_PIPELINE_RAW + 1; p < UW_NPIPELINES; p++) {
-		double t = cell->timing[p].seconds;
+	for (unsigned i = 1; i < cell->n; i++) {
+		double t = cell->candidates[i].timing.seconds;
 
-		if (p != cell->chosen && t > 0 && (best == 0 || t < best))
+		if (cell->candidates[i].pipeline != cell->candidates[cell->chosen].pipeline && t > 0 &&
+		    (best == 0 || t < best))
 			best = t;
 	}
 	return best;
 }
 
+static void print_choice(FILE *f, const struct uw_autotune_cell *cell)
+{
+	const struct uw_candidate *chosen = &cell->candidates[cell->chosen];
+	double next = next_best(cell), time = chosen->timing.seconds;
+
+	fprintf(f, " | %-9s", uw_pipeline_name(chosen->pipeline));
+	if (time > 0)
+		fprintf(f, " %6.3f", chosen->timing.ratio);
+	else /* pruned here; the layer's time spoke for it */
+		fputs("      -", f);
+	if (next > 0 && time > 0)
+		fprintf(f, "  %6.3f", next / time);
+	else
+		fputs("       -", f);
+	if (chosen->tile_n != 0)
+		fprintf(f, "  tile %u, blocks %u, parts %u", chosen->tile_n, chosen->blocks_per_sm, chosen->parts);
+	fputs(cell->chosen != cell->fastest ? "  (for the layer's sake)\n" : "\n", f);
+}
+
 static void print_shape(FILE *f, const struct uw_autotune_shape *shape, const struct opts *o)
 {
+	bool shown[UW_NPIPELINES];
+
 	fprintf(f, "\n%s, %llu x %llu: %zu in the bundle, %zu cycled through; milliseconds\n",
-		coding_name(shape->coding), (unsigned long long)shape->nrows, (unsigned long long)shape->ncols, shape->nmatrices, shape->ncopies);
-	heading(f, shape->cells[0].fits, "chosen     x raw  x next");
+		coding_name(shape->coding), (unsigned long long)shape->nrows, (unsigned long long)shape->ncols,
+		shape->nmatrices, shape->ncopies);
+	for (unsigned p = 0; p < UW_NPIPELINES; p++)
+		shown[p] = fastest_of(&shape->cells[0], p) != NULL;
+	heading(f, shown, "chosen     x raw  x next");
 	for (size_t b = 0; b < o->nbatches; b++) {
 		const struct uw_autotune_cell *cell = &shape->cells[b];
-		double next = next_best(cell), time = cell->timing[cell->chosen].seconds;
 
 		fprintf(f, "  %5u |", o->batches[b]);
 		for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
-			if (cell->fits[p])
-				time_cell(f, &cell->timing[p], cell->predicted[p]);
+			const struct uw_candidate *c = fastest_of(cell, p);
+
+			if (c != NULL)
+				time_cell(f, &c->timing, c->predicted);
 		}
-		fprintf(f, " | %-9s", uw_pipeline_name(cell->chosen));
-		if (time > 0)
-			fprintf(f, " %6.3f", cell->timing[cell->chosen].ratio);
-		else /* pruned here; the layer's time spoke for it */
-			fputs("      -", f);
-		if (next > 0 && time > 0)
-			fprintf(f, "  %6.3f", next / time);
-		else
-			fputs("       -", f);
-		fputs(cell->chosen != cell->fastest ? "  (for the layer's sake)\n" : "\n", f);
+		print_choice(f, cell);
 	}
 }
 
@@ -179,14 +261,19 @@ static void print_layer(FILE *f, const struct uw_autotune_report *report, const 
 struct tables {
 	const struct uw_autotune_report *report;
 	const struct opts *opts;
+	const char *device; /* NULL: the CPU */
 };
 
 static int print_tables(const void *ctx, FILE *f)
 {
 	const struct tables *t = ctx;
 
-	fprintf(f, "%u thread%s; BF16 weights in memory: %.1f GB/s read, %.0f GFLOP/s multiplied\n", t->opts->nthreads,
-		t->opts->nthreads == 1 ? "" : "s", 1e-9 * t->report->bytes_per_s, 1e-9 * t->report->flops);
+	if (t->device != NULL)
+		fprintf(f, "%s\n", t->device);
+	else
+		fprintf(f, "%u thread%s; BF16 weights in memory: %.1f GB/s read, %.0f GFLOP/s multiplied\n",
+			t->opts->nthreads, t->opts->nthreads == 1 ? "" : "s", 1e-9 * t->report->bytes_per_s,
+			1e-9 * t->report->flops);
 	for (size_t i = 0; i < t->report->nshapes; i++)
 		print_shape(f, &t->report->shapes[i], t->opts);
 	print_layer(f, t->report, t->opts);
@@ -234,10 +321,11 @@ static int print_tuning(const void *ctx, FILE *f)
 	return good ? 0 : -1;
 }
 
-static int write_results(const struct opts *o, const struct uw_tuning *tuning, const struct uw_autotune_report *report)
+static int write_results(const struct opts *o, const struct uw_cuda *cuda, const struct uw_tuning *tuning,
+			 const struct uw_autotune_report *report)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
-	struct tables tables = { report, o };
+	struct tables tables = { report, o, cuda != NULL ? uw_cuda_name(cuda) : NULL };
 
 	if (uw_message_verbosity() >= 0)
 		(void)print_tables(&tables, stderr);
@@ -246,13 +334,32 @@ static int write_results(const struct opts *o, const struct uw_tuning *tuning, c
 	return UW_EXIT_OK;
 }
 
-static int run(struct opts *o, const char *path)
+static struct uw_autotune_options options_of(const struct opts *o, const struct uw_cuda *cuda, void *ctx)
+{
+	uint64_t cycle = cuda != NULL ? uw_cuda_cycle_nbytes(cuda) : uw_cache_nbytes();
+
+	return (struct uw_autotune_options){
+		.cuda = cuda,
+		.batches = o->batches,
+		.nbatches = (unsigned)o->nbatches,
+		.nthreads = o->nthreads,
+		.seconds = o->budget_s,
+		.cycle_nbytes = o->cycle_mib > 0 ? (uint64_t)(o->cycle_mib * 1048576) : cycle,
+		.raw_nbytes = o->allow_raw ? UINT64_MAX : cuda != NULL ? SMALL_RAW_NBYTES : 0,
+		.require_bitexact = o->require_bitexact,
+		.batch_invariant = o->batch_invariant,
+		.cancelled = cancelled,
+		.progress = progress,
+		.ctx = ctx,
+	};
+}
+
+static int tune(struct opts *o, const char *path, const struct uw_cuda *cuda)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_model *model = NULL, *copies = NULL;
 	struct uw_autotune_report report = { 0 };
 	struct uw_tuning *tuning = NULL;
-	struct uw_autotune_options how = { 0 };
 	struct uw_tool tool;
 	enum uw_status status;
 	int code;
@@ -262,22 +369,13 @@ static int run(struct opts *o, const char *path)
 	status = open_models(path, &model, &copies, &err);
 	uw_progress_begin(&tool.progress, "tuning", 0);
 	if (status == UW_OK) {
-		how = (struct uw_autotune_options){
-			.copies = copies,
-			.batches = o->batches,
-			.nbatches = (unsigned)o->nbatches,
-			.nthreads = o->nthreads,
-			.seconds = o->budget_s,
-			.cycle_nbytes = o->cycle_mib > 0 ? (uint64_t)(o->cycle_mib * 1048576) : uw_cache_nbytes(),
-			.allow_raw = o->allow_raw,
-			.cancelled = cancelled,
-			.progress = progress,
-			.ctx = &tool.progress,
-		};
+		struct uw_autotune_options how = options_of(o, cuda, &tool.progress);
+
+		how.copies = copies;
 		status = uw_autotune(model, &how, &tuning, &report, &err);
 	}
 	uw_progress_end(&tool.progress);
-	code = status == UW_OK ? write_results(o, tuning, &report) : uw_tool_failure(path, &err);
+	code = status == UW_OK ? write_results(o, cuda, tuning, &report) : uw_tool_failure(path, &err);
 	uw_autotune_report_free(&report);
 	uw_tuning_free(&tuning);
 	uw_model_close(&copies);
@@ -285,17 +383,46 @@ static int run(struct opts *o, const char *path)
 	return code;
 }
 
+static int run(struct opts *o, const char *path)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_cuda *cuda = NULL;
+	char name[32];
+	int code;
+
+	if (o->device == CPU)
+		return tune(o, path, NULL);
+	snprintf(name, sizeof(name), "cuda:%d", o->device);
+	if (uw_cuda_open(o->device, NULL, &cuda, &err) != UW_OK)
+		return uw_tool_failure(name, &err);
+	code = tune(o, path, cuda);
+	uw_cuda_close(&cuda);
+	return code;
+}
+
+/* What is said of one device alone, and the batches that it is worth tuning for. */
+static bool settle_options(struct opts *o)
+{
+	if (o->device == CPU && (o->require_bitexact || o->batch_invariant)) {
+		uw_msg_error("--require-bitexact and --batch-invariant are for --device cuda");
+		return false;
+	}
+	if (o->nbatches == 0) {
+		o->nbatches = o->device == CPU ? CPU_BATCHES : UW_AUTOTUNE_MAX_BATCHES;
+		for (size_t i = 0; i < o->nbatches; i++)
+			o->batches[i] = (uint16_t)(1u << i);
+	}
+	return true;
+}
+
 int main(int argc, char **argv)
 {
-	struct opts o = {
-		.output = "-",
-		.batches = { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512 },
-		.nbatches = 10,
-		.budget_s = 60,
-	};
+	struct opts o = { .output = "-", .device = CPU, .budget_s = 60 };
 	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
 
 	if (r.exit_code >= 0)
 		return r.exit_code;
+	if (!settle_options(&o))
+		return UW_EXIT_USAGE;
 	return uw_tool_exit(run(&o, r.args[0]));
 }

@@ -4,63 +4,40 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "unweight/dtype.h"
+#include "autotune_cpu.h"
+#include "autotune_cuda.h"
+#include "descent.h"
+#include "machine.h"
 
 #define PRUNE 1.5        /* times the best predicted time */
 #define NEAR 1.1         /* times the best measured time: what descent tries */
-#define BETTER 1.01      /* ratio at which descent changes its mind */
 #define SHAPES_SHARE 0.6 /* of the time; the rest is for layers */
 #define MIN_ROUNDS 3u
-#define MAX_SWEEPS 3u
 
 struct tuner {
+	struct uw_machine *machine;
 	const struct uw_autotune_options *options;
 	struct uw_survey survey;
-	struct uw_pool *pool;
-	struct uw_rounds rounds;
 	struct uw_autotune_state state;
 	struct uw_autotune_report *report;
 };
 
-/* ---- the model of the machine ---- */
-
-static double greater(double a, double b)
+unsigned uw_autotune_fastest(const struct uw_autotune_cell *cell, bool allow_raw)
 {
-	return a > b ? a : b;
-}
+	unsigned best = 0;
 
-static double flops_of(const struct uw_autotune_probe *p, uint64_t batch)
-{
-	return 2.0 * (double)p->nweights * (double)batch;
-}
+	for (unsigned i = 1; i < cell->n; i++) {
+		double t = cell->candidates[i].timing.seconds;
 
-/* Seconds of reading or multiplying, whichever is more. */
-static double floor_of(const struct uw_autotune_probe *p, enum uw_pipeline pipeline, uint64_t batch)
-{
-	double bytes_per_s = (double)p->read_nbytes[UW_PIPELINE_RAW] / p->first[UW_PIPELINE_RAW];
-	double flops = flops_of(p, p->last_batch) / p->raw_last;
-
-	return greater((double)p->read_nbytes[pipeline] / bytes_per_s, flops_of(p, batch) / flops);
-}
-
-double uw_autotune_predict(const struct uw_autotune_probe *p, enum uw_pipeline pipeline, uint64_t batch)
-{
-	double decoding = greater(0, p->first[pipeline] - floor_of(p, pipeline, p->first_batch));
-
-	return decoding + floor_of(p, pipeline, batch);
-}
-
-enum uw_pipeline uw_autotune_fastest(const struct uw_autotune_cell *cell, bool allow_raw)
-{
-	enum uw_pipeline best = UW_PIPELINE_AUTO;
-
-	for (unsigned p = allow_raw ? UW_PIPELINE_RAW : UW_PIPELINE_RAW + 1; p < UW_NPIPELINES; p++) {
-		double t = cell->timing[p].seconds;
-
-		if (t > 0 && (best == UW_PIPELINE_AUTO || t < cell->timing[best].seconds))
-			best = (enum uw_pipeline)p;
+		if (t > 0 && ((best == 0 && !allow_raw) || t < cell->candidates[best].timing.seconds))
+			best = i;
 	}
 	return best;
+}
+
+static bool allows_raw(const struct uw_autotune_options *o, const struct uw_autotune_shape *shape)
+{
+	return shape->nrows * shape->ncols <= o->raw_nbytes / sizeof(uint16_t);
 }
 
 /* ---- measuring ---- */
@@ -74,117 +51,98 @@ static void tell(struct tuner *t, bool stack, size_t shape, uint64_t batch)
 		t->options->progress(t->options->ctx, &t->state);
 }
 
-/* Times stacks that differ in their pipelines: pipelines[i] has one for each step. */
-static enum uw_status measure(struct tuner *t, double seconds, struct uw_stack *stack, uint64_t batch,
-			      const uint8_t *const *pipelines, size_t n, struct uw_timing *timings,
-			      struct uw_error *err)
+struct turn {
+	const struct uw_machine_ops *ops;
+	struct uw_machine_stack *stack;
+	uint64_t batch;
+	const struct uw_candidate *const *steps;
+	double seconds;
+};
+
+static enum uw_status run_turn(void *ctx, uint64_t number, struct uw_error *err)
 {
-	struct uw_stack_turn turns[UW_NPIPELINES + 1];
-	struct uw_runner runners[UW_NPIPELINES + 1] = { { 0 } };
+	struct turn *turn = ctx;
+
+	return turn->ops->run(turn->stack, number, turn->batch, turn->steps, &turn->seconds, err);
+}
+
+enum uw_status uw_machine_measure(struct uw_machine *machine, double seconds, struct uw_machine_stack *stack,
+				  uint64_t batch, const struct uw_candidate *const *const *ways, size_t n,
+				  struct uw_timing *timings, struct uw_error *err)
+{
+	struct turn turns[UW_MAX_RUNNERS];
+	struct uw_runner runners[UW_MAX_RUNNERS];
 
 	for (size_t i = 0; i < n; i++) {
-		turns[i] = (struct uw_stack_turn){ stack, batch, pipelines[i] };
-		runners[i] = uw_stack_runner(&turns[i]);
+		turns[i] = (struct turn){ machine->ops, stack, batch, ways[i], 0 };
+		runners[i] = (struct uw_runner){ .run = run_turn, .ctx = &turns[i] };
+		if (machine->ops->has_clock)
+			runners[i].seconds = &turns[i].seconds;
 	}
-	t->rounds.seconds = seconds;
-	return uw_measure(&t->rounds, runners, n, timings, err);
+	machine->rounds.seconds = seconds;
+	return uw_measure(&machine->rounds, runners, n, timings, err);
 }
 
-static bool fits(enum uw_coding coding, unsigned p)
+enum uw_status uw_machine_measure_cell(struct uw_machine *machine, double seconds, struct uw_machine_stack *stack,
+				       uint64_t batch, uint32_t mask, struct uw_autotune_cell *cell,
+				       struct uw_error *err)
 {
-	return uw_pipelines_for(coding) >> p & 1;
-}
-
-/* Times the pipelines of a mask on one shape; RAW, which is one of them, first. */
-static enum uw_status measure_some(struct tuner *t, double seconds, struct uw_stack *stack, uint64_t batch,
-				   uint32_t mask, struct uw_timing timings[UW_NPIPELINES], struct uw_error *err)
-{
-	static const uint8_t names[UW_NPIPELINES] = { 0, 1, 2, 3, 4, 5 };
-	const uint8_t *pipelines[UW_NPIPELINES];
-	struct uw_timing measured[UW_NPIPELINES];
+	const struct uw_candidate *steps[UW_AUTOTUNE_MAX_CANDIDATES];
+	const struct uw_candidate *const *ways[UW_AUTOTUNE_MAX_CANDIDATES] = { NULL };
+	struct uw_timing timings[UW_AUTOTUNE_MAX_CANDIDATES];
 	size_t n = 0;
 	enum uw_status status;
 
-	for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
-		if (mask & 1u << p)
-			pipelines[n++] = &names[p];
+	for (unsigned i = 0; i < cell->n; i++) {
+		if (!(mask >> i & 1))
+			continue;
+		steps[n] = &cell->candidates[i];
+		ways[n] = &steps[n];
+		n++;
 	}
-	status = measure(t, seconds, stack, batch, pipelines, n, measured, err);
+	status = uw_machine_measure(machine, seconds, stack, batch, ways, n, timings, err);
 	for (size_t i = 0; status == UW_OK && i < n; i++)
-		timings[*pipelines[i]] = measured[i];
+		cell->candidates[steps[i] - cell->candidates].timing = timings[i];
 	return status;
 }
 
 /* ---- one shape ---- */
 
-static enum uw_status probe(struct tuner *t, double seconds, struct uw_stack *stack, struct uw_autotune_shape *shape,
-			    struct uw_autotune_probe *p, struct uw_error *err)
+/* Which are worth measuring; RAW always is. */
+static uint32_t prune(const struct uw_autotune_cell *cell)
 {
-	const struct uw_autotune_options *o = t->options;
-	struct uw_timing timings[UW_NPIPELINES] = { { 0 } };
-	enum uw_status status;
-
-	*p = (struct uw_autotune_probe){
-		.nweights = shape->nrows * shape->ncols,
-		.first_batch = o->batches[0],
-		.last_batch = o->batches[o->nbatches - 1],
-	};
-	status = measure_some(t, seconds / 2, stack, p->last_batch, 1u << UW_PIPELINE_RAW, timings, err);
-	p->raw_last = timings[UW_PIPELINE_RAW].seconds;
-	if (status == UW_OK)
-		status = measure_some(t, seconds / 2, stack, p->first_batch, uw_pipelines_for(shape->coding), timings,
-				      err);
-	for (unsigned i = UW_PIPELINE_RAW; i < UW_NPIPELINES; i++) {
-		const uint8_t name = (uint8_t)i;
-
-		p->first[i] = timings[i].seconds;
-		if (fits(shape->coding, i))
-			p->read_nbytes[i] = uw_stack_read_nbytes(stack, p->first_batch, &name);
-	}
-	if (status == UW_OK) {
-		t->report->bytes_per_s = greater(t->report->bytes_per_s, (double)p->read_nbytes[UW_PIPELINE_RAW] /
-						 p->first[UW_PIPELINE_RAW]);
-		t->report->flops = greater(t->report->flops, flops_of(p, p->last_batch) / p->raw_last);
-	}
-	return status;
-}
-
-/* Predicts all, and says which are worth measuring; RAW always is. */
-static uint32_t prune(const struct uw_autotune_shape *shape, const struct uw_autotune_probe *p, uint64_t batch,
-		      struct uw_autotune_cell *cell)
-{
-	uint32_t mask = 1u << UW_PIPELINE_RAW;
+	uint32_t mask = 1;
 	double best = 0;
 
-	for (unsigned i = UW_PIPELINE_RAW; i < UW_NPIPELINES; i++) {
-		cell->fits[i] = fits(shape->coding, i);
-		if (!cell->fits[i])
-			continue;
-		cell->predicted[i] = uw_autotune_predict(p, (enum uw_pipeline)i, batch);
-		if (i != UW_PIPELINE_RAW && (best == 0 || cell->predicted[i] < best))
-			best = cell->predicted[i];
+	for (unsigned i = 1; i < cell->n; i++) {
+		if (best == 0 || cell->candidates[i].predicted < best)
+			best = cell->candidates[i].predicted;
 	}
-	for (unsigned i = UW_PIPELINE_RAW; i < UW_NPIPELINES; i++)
-		mask |= (uint32_t)(cell->fits[i] && cell->predicted[i] <= PRUNE * best) << i;
+	for (unsigned i = 1; i < cell->n; i++)
+		mask |= (uint32_t)(cell->candidates[i].predicted <= PRUNE * best) << i;
 	return mask;
 }
 
-static enum uw_status tune_stack(struct tuner *t, size_t index, struct uw_stack *stack, struct uw_error *err)
+static enum uw_status tune_stack(struct tuner *t, size_t index, struct uw_machine_stack *stack, struct uw_error *err)
 {
 	const struct uw_autotune_options *o = t->options;
+	const struct uw_machine_ops *ops = t->machine->ops;
 	struct uw_autotune_shape *shape = &t->report->shapes[index];
 	double seconds = SHAPES_SHARE * o->seconds / (double)(t->survey.nshapes * (o->nbatches + 1));
-	struct uw_autotune_probe p;
-	enum uw_status status = probe(t, seconds, stack, shape, &p, err);
+	enum uw_status status = UW_OK;
 
+	if (ops->probe != NULL)
+		status = ops->probe(t->machine, seconds, stack, shape, err);
 	for (unsigned b = 0; status == UW_OK && b < o->nbatches; b++) {
 		struct uw_autotune_cell *cell = &shape->cells[b];
 
 		t->state.done++;
 		tell(t, false, index, o->batches[b]);
-		status = measure_some(t, seconds, stack, o->batches[b], prune(shape, &p, o->batches[b], cell),
-				      cell->timing, err);
-		cell->fastest = cell->chosen = uw_autotune_fastest(cell, o->allow_raw);
+		status = ops->candidates(t->machine, shape, o->batches[b], cell, err);
+		if (status == UW_OK)
+			status = uw_machine_measure_cell(t->machine, seconds, stack, o->batches[b], prune(cell), cell,
+							 err);
+		cell->fastest = cell->chosen = uw_autotune_fastest(cell, allows_raw(o, shape));
 	}
 	return status;
 }
@@ -192,6 +150,12 @@ static enum uw_status tune_stack(struct tuner *t, size_t index, struct uw_stack 
 static uint16_t max_batch(const struct uw_autotune_options *o)
 {
 	return o->batches[o->nbatches - 1];
+}
+
+/* Other copies are of the same model on a device, which has memory of its own for each. */
+static const struct uw_model *copies_of(const struct tuner *t, const struct uw_survey_shape *shape)
+{
+	return t->options->cuda != NULL ? shape->weights[0].model : t->options->copies;
 }
 
 static enum uw_status tune_shape(struct tuner *t, size_t index, struct uw_error *err)
@@ -206,9 +170,8 @@ static enum uw_status tune_shape(struct tuner *t, size_t index, struct uw_error 
 		.ncopies = n,
 		.pipelines = uw_pipelines_for(from->coding),
 		.max_batch = max_batch(t->options),
-		.pool = t->pool,
 	};
-	struct uw_stack *stack = NULL;
+	struct uw_machine_stack *stack = NULL;
 	enum uw_status status;
 
 	*shape = (struct uw_autotune_shape){
@@ -221,12 +184,12 @@ static enum uw_status tune_shape(struct tuner *t, size_t index, struct uw_error 
 	tell(t, false, index, 0);
 	if (weights == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "list of matrices");
-	status = uw_survey_weights(from, t->options->copies, n, weights, err);
+	status = uw_survey_weights(from, copies_of(t, from), n, weights, err);
 	if (status == UW_OK)
-		status = uw_stack_create(&spec, &stack, err);
+		status = t->machine->ops->stack_create(t->machine, &spec, &stack, err);
 	if (status == UW_OK)
 		status = tune_stack(t, index, stack, err);
-	uw_stack_free(&stack);
+	t->machine->ops->stack_free(&stack);
 	free(weights);
 	return status;
 }
@@ -248,7 +211,7 @@ static enum uw_status layer_weights(struct tuner *t, size_t ncopies, struct uw_w
 		list = calloc(each * ncopies + 1, sizeof(*list));
 		if (list == NULL)
 			return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "list of matrices");
-		status = uw_survey_weights(&s->shapes[i], t->options->copies, each * ncopies, list, err);
+		status = uw_survey_weights(&s->shapes[i], copies_of(t, &s->shapes[i]), each * ncopies, list, err);
 		for (size_t k = 0; k < s->nsteps * ncopies; k++) {
 			if (s->steps[k % s->nsteps].shape == i)
 				weights[k] = list[next++];
@@ -258,149 +221,187 @@ static enum uw_status layer_weights(struct tuner *t, size_t ncopies, struct uw_w
 	return status;
 }
 
-/* What serves each step, if shapes have pipelines[shape]. */
-static void spread(const struct tuner *t, const uint8_t *pipelines, uint8_t *steps)
-{
-	for (size_t k = 0; k < t->survey.nsteps; k++)
-		steps[k] = pipelines[t->survey.steps[k].shape];
-}
-
-struct descent {
-	struct uw_stack *stack;
+/* Plans are of shapes: which candidate of its cell each has. */
+struct layer {
+	struct tuner *t;
+	struct uw_machine_stack *stack;
 	unsigned b;
-	double seconds;      /* for one comparison */
-	uint8_t *chosen;     /* [nshapes] */
-	uint8_t *steps[2];   /* [nsteps]: as chosen, and as tried */
-	bool *in_layer;      /* [nshapes] */
+	struct uw_descent descent;
+	uint32_t *others;                 /* [nshapes] */
+	bool *in_layer;                   /* [nshapes] */
+	uint8_t *plan;                    /* [nshapes] */
+	uint8_t *singles;                 /* [UW_NPIPELINES][nshapes] */
+	const struct uw_candidate **steps; /* [UW_MAX_RUNNERS][nsteps] */
 };
 
-/* One shape's other candidates in turn, on the whole layer. */
-static enum uw_status try_others(struct tuner *t, struct descent *d, size_t shape, bool *changed,
-				 struct uw_error *err)
+static const struct uw_autotune_cell *cell_of(const struct layer *l, size_t shape)
 {
-	const struct uw_autotune_cell *cell = &t->report->shapes[shape].cells[d->b];
-	enum uw_status status = UW_OK;
+	return &l->t->report->shapes[shape].cells[l->b];
+}
 
-	for (unsigned p = UW_PIPELINE_RAW; status == UW_OK && p < UW_NPIPELINES; p++) {
-		const uint8_t *const pipelines[2] = { d->steps[0], d->steps[1] };
-		uint8_t was = d->chosen[shape];
-		double time = cell->timing[p].seconds;
-		struct uw_timing timings[2];
+static enum uw_status compare(void *ctx, double seconds, const uint8_t *const *plans, size_t n,
+			      struct uw_timing *timings, struct uw_error *err)
+{
+	struct layer *l = ctx;
+	const struct uw_survey *s = &l->t->survey;
+	const struct uw_candidate *const *ways[UW_MAX_RUNNERS];
 
-		if (p == was || time <= 0 || time > NEAR * cell->timing[cell->fastest].seconds ||
-		    (p == UW_PIPELINE_RAW && !t->options->allow_raw))
-			continue;
-		spread(t, d->chosen, d->steps[0]);
-		d->chosen[shape] = (uint8_t)p;
-		spread(t, d->chosen, d->steps[1]);
-		status = measure(t, d->seconds, d->stack, t->options->batches[d->b], pipelines, 2, timings, err);
-		if (status == UW_OK && timings[1].ratio > BETTER)
-			*changed = true;
-		else
-			d->chosen[shape] = was;
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < s->nsteps; k++) {
+			size_t shape = s->steps[k].shape;
+
+			l->steps[i * s->nsteps + k] = &cell_of(l, shape)->candidates[plans[i][shape]];
+		}
+		ways[i] = l->steps + i * s->nsteps;
 	}
-	return status;
+	return uw_machine_measure(l->t->machine, seconds, l->stack, l->t->options->batches[l->b], ways, n, timings,
+				  err);
+}
+
+/* Candidates of a shape that may win in the layer's time though they did not in the shape's. */
+static uint32_t others_of(const struct layer *l, size_t shape)
+{
+	const struct uw_autotune_cell *cell = cell_of(l, shape);
+	uint32_t mask = 0;
+
+	for (unsigned i = 0; l->in_layer[shape] && i < cell->n; i++) {
+		double time = cell->candidates[i].timing.seconds;
+
+		if (time > 0 && time <= NEAR * cell->candidates[cell->fastest].timing.seconds &&
+		    (i != 0 || allows_raw(l->t->options, &l->t->report->shapes[shape])))
+			mask |= 1u << i;
+	}
+	return mask;
+}
+
+static double time_of(const struct uw_candidate *candidate)
+{
+	return candidate->timing.seconds > 0 ? candidate->timing.seconds : candidate->predicted;
+}
+
+/* The pipeline's best candidate for a shape, measured rather than predicted; `without` if it has none. */
+static uint8_t best_of(const struct uw_autotune_cell *cell, unsigned pipeline, uint8_t without)
+{
+	unsigned best = cell->n;
+
+	for (unsigned i = 0; i < cell->n; i++) {
+		const struct uw_candidate *c = &cell->candidates[i], *b = &cell->candidates[best];
+		bool measured = c->timing.seconds > 0;
+
+		if ((unsigned)c->pipeline != pipeline)
+			continue;
+		if (best == cell->n || measured > (b->timing.seconds > 0) ||
+		    (measured == (b->timing.seconds > 0) && time_of(c) < time_of(b)))
+			best = i;
+	}
+	return best < cell->n ? (uint8_t)best : without;
 }
 
 /* Against each pipeline for all: what the report tells, and the last word. */
-static enum uw_status compare_singles(struct tuner *t, struct descent *d, struct uw_error *err)
+static enum uw_status settle(struct layer *l, struct uw_error *err)
 {
-	struct uw_autotune_layer *layer = &t->report->layers[d->b];
-	uint8_t *steps = calloc(UW_NPIPELINES, t->survey.nsteps);
-	const uint8_t *pipelines[UW_NPIPELINES + 1] = { d->steps[0] };
-	uint8_t names[UW_NPIPELINES + 1] = { UW_PIPELINE_AUTO };
-	struct uw_timing timings[UW_NPIPELINES + 1];
-	uint32_t mask = 0;
-	size_t n = 1, best = 0;
+	struct uw_autotune_layer *layer = &l->t->report->layers[l->b];
+	size_t nshapes = l->t->survey.nshapes, n = 0;
+	struct uw_rival rivals[UW_NPIPELINES] = { { 0 } };
+	unsigned names[UW_NPIPELINES];
 	enum uw_status status;
 
-	if (steps == NULL)
-		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "layer");
-	spread(t, d->chosen, d->steps[0]);
-	for (size_t i = 0; i < t->survey.nshapes; i++)
-		mask |= d->in_layer[i] ? uw_pipelines_for(t->survey.shapes[i].coding) : 0;
 	for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
-		if (!(mask & 1u << p))
-			continue;
-		names[n] = (uint8_t)p;
-		memset(steps + p * t->survey.nsteps, (int)p, t->survey.nsteps);
-		pipelines[n++] = steps + p * t->survey.nsteps;
-	}
-	status = measure(t, 3 * d->seconds, d->stack, t->options->batches[d->b], pipelines, n, timings, err);
-	for (size_t i = 1; status == UW_OK && i < n; i++) {
-		if (names[i] == UW_PIPELINE_RAW && !t->options->allow_raw)
-			continue;
-		if (timings[i].ratio > BETTER && timings[i].ratio > timings[best].ratio)
-			best = i;
-	}
-	for (size_t i = 0; status == UW_OK && i < t->survey.nshapes; i++) {
-		if (best != 0 && d->in_layer[i] && fits(t->survey.shapes[i].coding, names[best]))
-			d->chosen[i] = names[best];
-	}
-	for (size_t i = 0; status == UW_OK && i < n; i++)
-		*(i == 0 ? &layer->chosen : &layer->single[names[i]]) = timings[i];
-	if (status == UW_OK && best != 0) {
-		layer->chosen = timings[best];
-		for (size_t i = 1; i < n; i++)
-			layer->single[names[i]].ratio /= timings[best].ratio;
-	}
-	free(steps);
-	return status;
-}
+		uint8_t *plan = l->singles + p * nshapes;
+		bool any = false, admitted = true;
 
-static enum uw_status descend(struct tuner *t, struct descent *d, struct uw_error *err)
-{
-	enum uw_status status = UW_OK;
-	bool changed = true;
+		memcpy(plan, l->plan, nshapes);
+		for (size_t i = 0; i < nshapes; i++) {
+			const struct uw_autotune_cell *cell = cell_of(l, i);
 
-	for (size_t i = 0; i < t->survey.nshapes; i++)
-		d->chosen[i] = (uint8_t)t->report->shapes[i].cells[d->b].fastest;
-	for (unsigned sweep = 0; status == UW_OK && changed && sweep < MAX_SWEEPS; sweep++) {
-		changed = false;
-		for (size_t i = 0; status == UW_OK && i < t->survey.nshapes; i++) {
-			if (d->in_layer[i])
-				status = try_others(t, d, i, &changed, err);
+			if (!l->in_layer[i])
+				continue;
+			plan[i] = best_of(cell, p, plan[i]);
+			any |= (unsigned)cell->candidates[plan[i]].pipeline == p;
+			admitted &= plan[i] != 0 || allows_raw(l->t->options, &l->t->report->shapes[i]);
 		}
+		if (!any)
+			continue;
+		names[n] = p;
+		rivals[n++] = (struct uw_rival){ .plan = plan, .admitted = admitted };
 	}
-	if (status == UW_OK)
-		status = compare_singles(t, d, err);
-	for (size_t i = 0; status == UW_OK && i < t->survey.nshapes; i++)
-		t->report->shapes[i].cells[d->b].chosen = (enum uw_pipeline)d->chosen[i];
+	status = uw_descent_settle(&l->descent, rivals, n, &layer->chosen, err);
+	for (size_t i = 0; status == UW_OK && i < n; i++)
+		layer->single[names[i]] = rivals[i].timing;
 	return status;
 }
 
-static enum uw_status descend_all(struct tuner *t, struct uw_stack *stack, struct uw_error *err)
+static enum uw_status tune_batch(struct layer *l, struct uw_error *err)
 {
-	const struct uw_autotune_options *o = t->options;
-	size_t nshapes = t->survey.nshapes, nsteps = t->survey.nsteps;
-	uint8_t *memory = calloc(2 * nshapes + 2 * nsteps, 1);
-	struct descent d = { .stack = stack };
+	size_t nshapes = l->t->survey.nshapes;
+	enum uw_status status;
+
+	for (size_t i = 0; i < nshapes; i++) {
+		l->plan[i] = (uint8_t)cell_of(l, i)->fastest;
+		l->others[i] = others_of(l, i);
+	}
+	status = uw_descend(&l->descent, err);
+	if (status == UW_OK)
+		status = settle(l, err);
+	for (size_t i = 0; status == UW_OK && i < nshapes; i++)
+		l->t->report->shapes[i].cells[l->b].chosen = l->plan[i];
+	return status;
+}
+
+static enum uw_status tune_batches(struct layer *l, struct uw_error *err)
+{
+	const struct uw_autotune_options *o = l->t->options;
+	const struct uw_survey *s = &l->t->survey;
 	enum uw_status status = UW_OK;
 
-	if (memory == NULL)
-		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "layer");
-	d.chosen = memory;
-	d.in_layer = (bool *)(memory + nshapes);
-	d.steps[0] = memory + 2 * nshapes;
-	d.steps[1] = d.steps[0] + nsteps;
-	d.seconds = (1 - SHAPES_SHARE) * o->seconds / (double)(o->nbatches * (nshapes + 3));
-	for (size_t k = 0; k < nsteps; k++)
-		d.in_layer[t->survey.steps[k].shape] = true;
-	for (d.b = 0; status == UW_OK && d.b < o->nbatches; d.b++) {
-		t->state.done++;
-		tell(t, true, 0, o->batches[d.b]);
-		status = descend(t, &d, err);
+	l->descent = (struct uw_descent){
+		.nsites = s->nshapes,
+		.plan = l->plan,
+		.others = l->others,
+		.seconds = (1 - SHAPES_SHARE) * o->seconds / (double)o->nbatches,
+		.compare = compare,
+		.now = o->now,
+		.ctx = l,
+	};
+	for (size_t k = 0; k < s->nsteps; k++)
+		l->in_layer[s->steps[k].shape] = true;
+	for (l->b = 0; status == UW_OK && l->b < o->nbatches; l->b++) {
+		l->t->state.done++;
+		tell(l->t, true, 0, o->batches[l->b]);
+		status = tune_batch(l, err);
 	}
-	free(memory);
+	return status;
+}
+
+static enum uw_status tune_plans(struct tuner *t, struct uw_machine_stack *stack, struct uw_error *err)
+{
+	size_t nshapes = t->survey.nshapes;
+	struct layer l = { .t = t, .stack = stack };
+	enum uw_status status;
+
+	l.others = calloc(nshapes, sizeof(*l.others));
+	l.in_layer = calloc(nshapes, sizeof(*l.in_layer));
+	l.plan = calloc(nshapes, sizeof(*l.plan));
+	l.singles = calloc(nshapes, UW_NPIPELINES * sizeof(*l.singles));
+	l.steps = calloc(t->survey.nsteps, UW_MAX_RUNNERS * sizeof(*l.steps));
+	if (l.others != NULL && l.in_layer != NULL && l.plan != NULL && l.singles != NULL && l.steps != NULL)
+		status = tune_batches(&l, err);
+	else
+		status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "layer");
+	free(l.others);
+	free(l.in_layer);
+	free(l.plan);
+	free(l.singles);
+	free(l.steps);
 	return status;
 }
 
 static enum uw_status tune_layer(struct tuner *t, struct uw_error *err)
 {
 	const struct uw_survey *s = &t->survey;
-	struct uw_stack_spec spec = { .nsteps = s->nsteps, .max_batch = max_batch(t->options), .pool = t->pool };
+	struct uw_stack_spec spec = { .nsteps = s->nsteps, .max_batch = max_batch(t->options) };
 	struct uw_weights *weights;
-	struct uw_stack *stack = NULL;
+	struct uw_machine_stack *stack = NULL;
 	uint64_t nweights = 0;
 	enum uw_status status;
 
@@ -418,40 +419,53 @@ static enum uw_status tune_layer(struct tuner *t, struct uw_error *err)
 	spec.weights = weights;
 	status = layer_weights(t, spec.ncopies, weights, err);
 	if (status == UW_OK)
-		status = uw_stack_create(&spec, &stack, err);
+		status = t->machine->ops->stack_create(t->machine, &spec, &stack, err);
 	if (status == UW_OK)
-		status = descend_all(t, stack, err);
-	uw_stack_free(&stack);
+		status = tune_plans(t, stack, err);
+	t->machine->ops->stack_free(&stack);
 	free(weights);
 	return status;
 }
 
 /* ---- all of it ---- */
 
-static enum uw_status make_tuning(const struct tuner *t, struct uw_tuning **tuning, struct uw_error *err)
+static enum uw_status add_shape(const struct tuner *t, const struct uw_autotune_shape *shape, uint16_t device,
+				struct uw_tuning *tuning, struct uw_error *err)
 {
-	const struct uw_autotune_options *o = t->options;
-	enum uw_status status = uw_tuning_create(tuning, err);
+	enum uw_status status = UW_OK;
 
-	for (size_t i = 0; status == UW_OK && i < t->survey.nshapes; i++) {
-		const struct uw_autotune_shape *shape = &t->report->shapes[i];
+	for (unsigned b = 0; status == UW_OK && b < t->options->nbatches; b++) {
+		const struct uw_autotune_cell *cell = &shape->cells[b];
+		const struct uw_candidate *chosen = &cell->candidates[cell->chosen];
+		struct uw_tuning_entry entry = {
+			.coding = (uint8_t)shape->coding,
+			.pipeline = (uint8_t)chosen->pipeline,
+			.batch = t->options->batches[b],
+			.nrows = shape->nrows,
+			.ncols = shape->ncols,
+			.nanoseconds = (uint64_t)(1e9 * time_of(chosen)),
+			.device = device,
+			.predicted = chosen->timing.seconds <= 0,
+			.blocks_per_sm = chosen->blocks_per_sm,
+			.tile_n = chosen->tile_n,
+			.parts = chosen->parts,
+		};
 
-		for (unsigned b = 0; status == UW_OK && b < o->nbatches; b++) {
-			const struct uw_autotune_cell *cell = &shape->cells[b];
-			double measured = cell->timing[cell->chosen].seconds; /* 0: the layer's spoke for it */
-			struct uw_tuning_entry entry = {
-				.coding = (uint8_t)shape->coding,
-				.pipeline = (uint8_t)cell->chosen,
-				.batch = o->batches[b],
-				.nrows = shape->nrows,
-				.ncols = shape->ncols,
-				.nanoseconds = (uint64_t)(1e9 * (measured > 0 ? measured
-										 : cell->predicted[cell->chosen])),
-			};
-
-			status = uw_tuning_set(*tuning, &entry, err);
-		}
+		status = uw_tuning_set(tuning, &entry, err);
 	}
+	return status;
+}
+
+static enum uw_status make_tuning(const struct tuner *t, const char *device, struct uw_tuning **tuning,
+				  struct uw_error *err)
+{
+	enum uw_status status = uw_tuning_create(tuning, err);
+	uint16_t number = 0;
+
+	if (status == UW_OK && device != NULL)
+		status = uw_tuning_device(*tuning, device, &number, err);
+	for (size_t i = 0; status == UW_OK && i < t->survey.nshapes; i++)
+		status = add_shape(t, &t->report->shapes[i], number, *tuning, err);
 	if (status != UW_OK)
 		uw_tuning_free(tuning);
 	return status;
@@ -472,7 +486,7 @@ static enum uw_status check(const struct uw_autotune_options *o, struct uw_error
 static enum uw_status run(struct tuner *t, const struct uw_model *model, struct uw_error *err)
 {
 	const struct uw_autotune_options *o = t->options;
-	enum uw_status status = uw_survey_open(model, &t->survey, err);
+	enum uw_status status = uw_survey_open(model, o->cuda != NULL, &t->survey, err);
 
 	if (status != UW_OK)
 		return status;
@@ -482,35 +496,43 @@ static enum uw_status run(struct tuner *t, const struct uw_model *model, struct 
 	t->report->shapes = calloc(t->survey.nshapes, sizeof(*t->report->shapes));
 	if (t->report->shapes == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report");
-	status = uw_pool_create(o->nthreads, &t->pool, err);
 	for (size_t i = 0; status == UW_OK && i < t->survey.nshapes; i++)
 		status = tune_shape(t, i, err);
 	return status == UW_OK ? tune_layer(t, err) : status;
 }
 
+enum uw_status uw_autotune_machine(struct uw_machine *machine, const struct uw_model *model, const char *device,
+				   struct uw_tuning **tuning, struct uw_error *err)
+{
+	const struct uw_autotune_options *o = machine->options;
+	struct tuner t = { .machine = machine, .options = o, .report = machine->report };
+	enum uw_status status;
+
+	machine->rounds = (struct uw_rounds){
+		.min = MIN_ROUNDS,
+		.max = UW_MAX_ROUNDS,
+		.nthreads = o->nthreads,
+		.now = o->now,
+		.cancelled = o->cancelled,
+		.ctx = o->ctx,
+	};
+	status = run(&t, model, err);
+	if (status == UW_OK)
+		status = make_tuning(&t, device, tuning, err);
+	uw_survey_close(&t.survey);
+	return status;
+}
+
 enum uw_status uw_autotune(const struct uw_model *model, const struct uw_autotune_options *options,
 			   struct uw_tuning **tuning, struct uw_autotune_report *report, struct uw_error *err)
 {
-	struct tuner t = {
-		.options = options,
-		.rounds = {
-			.min = MIN_ROUNDS,
-			.max = UW_MAX_ROUNDS,
-			.nthreads = options->nthreads,
-			.cancelled = options->cancelled,
-			.ctx = options->ctx,
-		},
-		.report = report,
-	};
 	enum uw_status status = check(options, err);
 
 	*report = (struct uw_autotune_report){ 0 };
-	if (status == UW_OK)
-		status = run(&t, model, err);
-	if (status == UW_OK)
-		status = make_tuning(&t, tuning, err);
-	uw_pool_free(&t.pool);
-	uw_survey_close(&t.survey);
+	if (status == UW_OK && options->cuda != NULL)
+		status = uw_autotune_cuda(model, options, tuning, report, err);
+	else if (status == UW_OK)
+		status = uw_autotune_cpu(model, options, tuning, report, err);
 	if (status != UW_OK)
 		uw_autotune_report_free(report);
 	return status;

@@ -340,6 +340,11 @@ uint64_t uw_cuda_linear_owned_nbytes(const struct uw_cuda_linear *linear)
 	return n;
 }
 
+void uw_cuda_linear_force(struct uw_cuda_linear *linear, unsigned bucket, const struct uw_cuda_choice *choice)
+{
+	linear->choices[bucket] = *choice;
+}
+
 enum uw_pipeline uw_cuda_linear_pipeline(const struct uw_cuda_linear *linear, uint64_t batch)
 {
 	return linear->choices[uw_bucket_of(batch)].pipeline;

@@ -61,6 +61,10 @@ static inline bool uw_cuda_decodes(enum uw_pipeline pipeline)
 	return pipeline == UW_PIPELINE_DECODE || pipeline == UW_PIPELINE_EXPONENT;
 }
 
+/* For measuring: from now on batches of a bucket are served so, by a pipeline that some bucket had when the linear and
+ * its workspaces were made; each workspace has to reserve anew. Not between uw_cuda_linear_ahead and the run. */
+void uw_cuda_linear_force(struct uw_cuda_linear *linear, unsigned bucket, const struct uw_cuda_choice *choice);
+
 /* Whether some bucket has the pipeline. */
 bool uw_cuda_linear_uses(const struct uw_cuda_linear *linear, enum uw_pipeline pipeline);
 

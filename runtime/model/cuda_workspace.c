@@ -339,9 +339,14 @@ static enum uw_status make_sums(struct uw_cuda_workspace *w, const struct need *
 		if (status == UW_OK)
 			status = uw_cuda_status(cuda->ops->zero(w->sums.at, need->counters, NULL), "zero", err);
 	}
-	if (status == UW_OK && need->cublas)
-		status = uw_cuda_memory_alloc(cuda, uw_cuda_dense_workspace_nbytes(), &w->dense, err);
 	return status == UW_OK ? uw_cuda_sync(cuda, NULL, err) : status;
+}
+
+static enum uw_status make_dense(struct uw_cuda_workspace *w, const struct need *need, struct uw_error *err)
+{
+	if (!need->cublas || w->dense.at != NULL)
+		return UW_OK;
+	return uw_cuda_memory_alloc(w->cuda, uw_cuda_dense_workspace_nbytes(), &w->dense, err);
 }
 
 static enum uw_status build(struct uw_cuda_workspace *w, const struct uw_cuda_linear *const *linears, size_t nlinears,
@@ -370,7 +375,23 @@ static enum uw_status build(struct uw_cuda_workspace *w, const struct uw_cuda_li
 		for (unsigned b = 0; status == UW_OK && b <= uw_bucket_of(w->max_batch); b++)
 			status = uw_cuda_status(need_bucket(w, &w->ties[i], b, &need), "plan of a launch", err);
 	}
-	return status == UW_OK ? make_sums(w, &need, err) : status;
+	if (status == UW_OK)
+		status = make_sums(w, &need, err);
+	return status == UW_OK ? make_dense(w, &need, err) : status;
+}
+
+enum uw_status uw_cuda_workspace_reserve(struct uw_cuda_workspace *w, unsigned bucket, struct uw_error *err)
+{
+	struct need need = { .counters = w->counters_nbytes, .sums = w->sums.nbytes - w->counters_nbytes };
+	enum uw_status status = UW_OK;
+
+	for (size_t i = 0; status == UW_OK && i < w->nties; i++)
+		status = uw_cuda_status(need_bucket(w, &w->ties[i], bucket, &need), "plan of a launch", err);
+	if (status == UW_OK && need.counters + need.sums > w->sums.nbytes) {
+		uw_cuda_memory_free(w->cuda, &w->sums);
+		status = make_sums(w, &need, err);
+	}
+	return status == UW_OK ? make_dense(w, &need, err) : status;
 }
 
 enum uw_status uw_cuda_workspace_create(const struct uw_cuda *cuda, const struct uw_cuda_linear *const *linears,

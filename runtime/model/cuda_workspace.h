@@ -61,6 +61,11 @@ const struct uw_cuda_tie *uw_cuda_tie_of(const struct uw_cuda_workspace *workspa
 struct uw_cuda_bound *uw_cuda_bound_of(const struct uw_cuda_tie *tie, uint64_t part, enum uw_pipeline pipeline,
 				       uint32_t slot);
 
+/* After uw_cuda_linear_force, if nothing is decoded ahead: makes room for what serves a bucket now, which is at most that
+ * of max_batch. Waits if that takes more memory; after an error the workspace can only be freed. */
+UW_MUST_CHECK enum uw_status uw_cuda_workspace_reserve(struct uw_cuda_workspace *workspace, unsigned bucket,
+						       struct uw_error *err);
+
 /* A launch over a set for nx rows of x; x, y and workspace are to be filled in. */
 UW_MUST_CHECK enum uw_status uw_cuda_plan_launch(const struct uw_cuda_linear *linear, const struct uw_cuda_set *set,
 						 const struct uw_gpu_gemm_config *config, uint64_t nx,

@@ -153,11 +153,15 @@ uint32_t uw_pipelines_for(enum uw_coding coding)
 
 /* ---- running ---- */
 
-static void choose(struct uw_stack *s, size_t copy, uint64_t batch, const uint8_t *pipelines)
+void uw_stack_choose(struct uw_stack *s, uint64_t turn, size_t step, uint64_t batch, enum uw_pipeline pipeline)
+{
+	uw_linear_force(s->linears[turn % s->ncopies * s->nsteps + step], uw_bucket_of(batch), pipeline);
+}
+
+static void choose(struct uw_stack *s, uint64_t turn, uint64_t batch, const uint8_t *pipelines)
 {
 	for (size_t i = 0; i < s->nsteps; i++)
-		uw_linear_force(s->linears[copy * s->nsteps + i], uw_bucket_of(batch),
-				(enum uw_pipeline)pipelines[i]);
+		uw_stack_choose(s, turn, i, batch, (enum uw_pipeline)pipelines[i]);
 }
 
 uint64_t uw_stack_read_nbytes(struct uw_stack *s, uint64_t batch, const uint8_t *pipelines)
@@ -170,14 +174,11 @@ uint64_t uw_stack_read_nbytes(struct uw_stack *s, uint64_t batch, const uint8_t 
 	return n;
 }
 
-static enum uw_status run_turn(void *ctx, uint64_t turn, struct uw_error *err)
+enum uw_status uw_stack_run(struct uw_stack *s, uint64_t turn, uint64_t batch, struct uw_error *err)
 {
-	const struct uw_stack_turn *t = ctx;
-	struct uw_stack *s = t->stack;
 	size_t copy = (size_t)(turn % s->ncopies);
 	enum uw_status status = UW_OK;
 
-	choose(s, copy, t->batch, t->pipelines);
 	for (size_t i = 0; status == UW_OK && i < s->nsteps; i++) {
 		const struct uw_linear *l = s->linears[copy * s->nsteps + i];
 		size_t ldy = (size_t)uw_linear_nrows(l, 0);
@@ -186,7 +187,7 @@ static enum uw_status run_turn(void *ctx, uint64_t turn, struct uw_error *err)
 			.x = s->x,
 			.x_dtype = UW_DTYPE_BF16,
 			.ldx = (size_t)uw_linear_ncols(l),
-			.batch = t->batch,
+			.batch = batch,
 			.y = &y,
 			.y_dtype = UW_DTYPE_F32,
 			.ldy = &ldy,
@@ -199,9 +200,17 @@ static enum uw_status run_turn(void *ctx, uint64_t turn, struct uw_error *err)
 	return status;
 }
 
+static enum uw_status run_turn(void *ctx, uint64_t turn, struct uw_error *err)
+{
+	const struct uw_stack_turn *t = ctx;
+
+	choose(t->stack, turn, t->batch, t->pipelines);
+	return uw_stack_run(t->stack, turn, t->batch, err);
+}
+
 struct uw_runner uw_stack_runner(struct uw_stack_turn *turn)
 {
-	return (struct uw_runner){ run_turn, turn };
+	return (struct uw_runner){ .run = run_turn, .ctx = turn };
 }
 
 /* ---- rounds ---- */
@@ -216,6 +225,11 @@ static long preemptions(void)
 	struct rusage usage;
 
 	return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
+static double now(const struct uw_rounds *rounds)
+{
+	return rounds->now != NULL ? rounds->now() : stopwatch_clock(CLOCK_MONOTONIC);
 }
 
 static enum uw_status time_turn(struct uw_rounds *rounds, const struct uw_runner *runner, struct sample *sample,
@@ -233,6 +247,8 @@ static enum uw_status time_turn(struct uw_rounds *rounds, const struct uw_runner
 		sample->seconds = stopwatch_clock(CLOCK_MONOTONIC) - start;
 		sample->good = preemptions() == before;
 	}
+	if (runner->seconds != NULL)
+		*sample = (struct sample){ *runner->seconds, true };
 	return status;
 }
 
@@ -308,10 +324,10 @@ enum uw_status uw_measure(struct uw_rounds *rounds, const struct uw_runner *runn
 
 	if (samples == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "measurement");
-	start = stopwatch_clock(CLOCK_MONOTONIC);
+	start = now(rounds);
 	status = one_round(rounds, runners, n, 0, samples, err); /* warms up: overwritten by the next */
 	for (; status == UW_OK && nrounds < rounds->max; nrounds++) {
-		if (nrounds >= rounds->min && stopwatch_clock(CLOCK_MONOTONIC) - start > rounds->seconds)
+		if (nrounds >= rounds->min && now(rounds) - start > rounds->seconds)
 			break;
 		status = one_round(rounds, runners, n, nrounds, samples, err);
 	}

@@ -12,11 +12,14 @@
 
 /* ---- stacks -------------------------------------------------------------------------------- */
 
-/* One matrix; the model is borrowed. */
+#define UW_WEIGHTS_MAX_ALSO 2u
+
+/* One matrix, or several of the same columns that are multiplied as one; the model is borrowed. */
 struct uw_weights {
 	const struct uw_model *model;
 	const struct uw_tensor *tensor;
 	uint64_t expert;
+	const struct uw_tensor *also[UW_WEIGHTS_MAX_ALSO]; /* those below it, NULL behind the last; on a device only */
 };
 
 struct uw_stack_spec {
@@ -45,6 +48,7 @@ uint32_t uw_pipelines_for(enum uw_coding coding);
 struct uw_runner {
 	enum uw_status (*run)(void *ctx, uint64_t turn, struct uw_error *err);
 	void *ctx;
+	const double *seconds; /* where `run` leaves the time by its own clock; NULL: it is the host's that counts */
 };
 
 /* A turn of a stack: its runner's ctx. */
@@ -55,11 +59,16 @@ struct uw_stack_turn {
 };
 struct uw_runner uw_stack_runner(struct uw_stack_turn *turn);
 
+/* The same in two steps: which pipeline serves a step from now on, in the copy of a turn; the turn. */
+void uw_stack_choose(struct uw_stack *stack, uint64_t turn, size_t step, uint64_t batch, enum uw_pipeline pipeline);
+UW_MUST_CHECK enum uw_status uw_stack_run(struct uw_stack *stack, uint64_t turn, uint64_t batch, struct uw_error *err);
+
 struct uw_rounds {
 	double seconds;          /* about how long to go on */
 	unsigned min, max;       /* rounds; max at most UW_MAX_ROUNDS */
 	unsigned nthreads;       /* that the runners use */
 	uint64_t turn;           /* in and out: number of the next turn */
+	double (*now)(void);     /* the clock that `seconds` are of; NULL: CLOCK_MONOTONIC */
 	bool (*cancelled)(void *ctx); /* may be NULL */
 	void *ctx;
 };

@@ -2,6 +2,7 @@
 #include "survey.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "model.h"
 
@@ -51,11 +52,20 @@ static struct uw_survey_shape *find(const struct uw_survey *s, enum uw_coding co
 	return NULL;
 }
 
+static uint64_t nrows_of(const struct uw_weights *weights)
+{
+	uint64_t nrows = uw_tensor_grid(weights->tensor).nrows;
+
+	for (unsigned i = 0; i < UW_WEIGHTS_MAX_ALSO && weights->also[i] != NULL; i++)
+		nrows += uw_tensor_grid(weights->also[i]).nrows;
+	return nrows;
+}
+
 static enum uw_status add(struct uw_survey *s, enum uw_coding coding, const struct uw_weights *weights,
 			  struct uw_error *err)
 {
-	struct uw_tensor_grid grid = uw_tensor_grid(weights->tensor);
-	struct uw_survey_shape *shape = find(s, coding, grid.nrows, grid.ncols);
+	uint64_t nrows = nrows_of(weights), ncols = uw_tensor_grid(weights->tensor).ncols;
+	struct uw_survey_shape *shape = find(s, coding, nrows, ncols);
 	struct uw_weights *list;
 
 	if (shape == NULL) {
@@ -65,7 +75,7 @@ static enum uw_status add(struct uw_survey *s, enum uw_coding coding, const stru
 			return no_memory(err);
 		s->shapes = shapes;
 		shape = &s->shapes[s->nshapes++];
-		*shape = (struct uw_survey_shape){ .coding = coding, .nrows = grid.nrows, .ncols = grid.ncols };
+		*shape = (struct uw_survey_shape){ .coding = coding, .nrows = nrows, .ncols = ncols };
 	}
 	list = grow(shape->weights, shape->n, sizeof(*list));
 	if (list == NULL)
@@ -154,6 +164,88 @@ static enum uw_status find_layer(struct uw_survey *s, struct uw_error *err)
 	return UW_OK;
 }
 
+/* ---- matrices that are multiplied by the same x ---- */
+
+/* Those that stand below the first one, if they are beside it in the model. */
+#define NO_ROLE ((enum uw_role)UW_NROLES)
+static const enum uw_role together[][1 + UW_WEIGHTS_MAX_ALSO] = {
+	{ UW_ROLE_Q, UW_ROLE_K, UW_ROLE_V },
+	{ UW_ROLE_GATE, UW_ROLE_UP, NO_ROLE },
+};
+
+/* Bytes of a name before the matrix's own and ".weight". */
+static size_t parent_nbytes(const struct uw_tensor *tensor)
+{
+	size_t n = tensor->name_nbytes;
+
+	for (unsigned ndots = 0; n > 0; n--) {
+		ndots += tensor->name[n - 1] == '.';
+		if (ndots == 2)
+			break;
+	}
+	return n;
+}
+
+/* The matrix of a role that has the same x as `tensor`, or NULL. */
+static const struct uw_tensor *find_beside(const struct uw_model *model, const struct uw_tensor *tensor,
+					   enum uw_role role)
+{
+	size_t n = parent_nbytes(tensor);
+
+	for (size_t i = 0; role != NO_ROLE && i < uw_model_ntensors(model); i++) {
+		const struct uw_tensor *t = uw_model_tensor(model, i);
+
+		if (t->meaning.role == role && t->meaning.layer == tensor->meaning.layer && parent_nbytes(t) == n &&
+		    memcmp(t->name, tensor->name, n) == 0 && is_multiplied(model, t, true) &&
+		    uw_tensor_grid(t).nexperts == 1 && uw_tensor_grid(t).ncols == uw_tensor_grid(tensor).ncols)
+			return t;
+	}
+	return NULL;
+}
+
+/* Joins what belongs together. False: it is part of another one, or of experts. */
+static bool join(struct uw_weights *weights)
+{
+	const struct uw_tensor *tensor = weights->tensor;
+	unsigned n = 0;
+
+	if (tensor->meaning.expert >= 0 || uw_tensor_grid(tensor).nexperts != 1)
+		return false;
+	for (size_t i = 0; i < sizeof(together) / sizeof(together[0]); i++) {
+		const enum uw_role *roles = together[i];
+
+		for (unsigned k = 1; k <= UW_WEIGHTS_MAX_ALSO; k++) {
+			const struct uw_tensor *below = NULL;
+
+			if (tensor->meaning.role == roles[0])
+				below = find_beside(weights->model, tensor, roles[k]);
+			else if (tensor->meaning.role == roles[k] &&
+				 find_beside(weights->model, tensor, roles[0]) != NULL)
+				return false;
+			if (below != NULL)
+				weights->also[n++] = below;
+		}
+	}
+	return true;
+}
+
+static enum uw_status add_joined(struct uw_survey *s, const struct uw_model *model, const struct uw_tensor *tensor,
+				 struct uw_error *err)
+{
+	struct uw_weights weights = { .model = model, .tensor = tensor };
+	enum uw_coding coding = coding_of(model, tensor);
+
+	if (!join(&weights))
+		return UW_OK;
+	for (unsigned i = 0; i < UW_WEIGHTS_MAX_ALSO && weights.also[i] != NULL; i++) {
+		enum uw_coding other = coding_of(model, weights.also[i]);
+
+		if (other == UW_CODING_H || coding == UW_CODING_RAW)
+			coding = other;
+	}
+	return coding != UW_CODING_RAW ? add(s, coding, &weights, err) : UW_OK;
+}
+
 /* ---- all of it ---- */
 
 static bool any_head(const struct uw_model *model)
@@ -176,7 +268,7 @@ static enum uw_status add_tensor(struct uw_survey *s, const struct uw_model *mod
 	return status;
 }
 
-enum uw_status uw_survey_open(const struct uw_model *model, struct uw_survey *survey, struct uw_error *err)
+enum uw_status uw_survey_open(const struct uw_model *model, bool joined, struct uw_survey *survey, struct uw_error *err)
 {
 	bool has_head = any_head(model);
 	enum uw_status status = UW_OK;
@@ -186,7 +278,7 @@ enum uw_status uw_survey_open(const struct uw_model *model, struct uw_survey *su
 		const struct uw_tensor *tensor = uw_model_tensor(model, i);
 
 		if (is_multiplied(model, tensor, has_head))
-			status = add_tensor(survey, model, tensor, err);
+			status = (joined ? add_joined : add_tensor)(survey, model, tensor, err);
 	}
 	if (status == UW_OK && survey->nshapes == 0)
 		status = uw_fail(err, UW_ERR_NOT_FOUND, UW_NO_OFFSET, "no compressed BF16 matrix to multiply by");
@@ -208,6 +300,19 @@ void uw_survey_close(struct uw_survey *survey)
 	*survey = (struct uw_survey){ 0 };
 }
 
+static bool find_again(const struct uw_model *model, struct uw_weights *weights)
+{
+	bool found = true;
+
+	weights->model = model;
+	weights->tensor = uw_model_find(model, weights->tensor->name);
+	for (unsigned i = 0; i < UW_WEIGHTS_MAX_ALSO && weights->also[i] != NULL; i++) {
+		weights->also[i] = uw_model_find(model, weights->also[i]->name);
+		found &= weights->also[i] != NULL;
+	}
+	return found && weights->tensor != NULL;
+}
+
 enum uw_status uw_survey_weights(const struct uw_survey_shape *shape, const struct uw_model *copies, size_t n,
 				 struct uw_weights *weights, struct uw_error *err)
 {
@@ -215,9 +320,7 @@ enum uw_status uw_survey_weights(const struct uw_survey_shape *shape, const stru
 		weights[i] = shape->weights[i % shape->n];
 		if (i < shape->n)
 			continue;
-		weights[i].model = copies;
-		weights[i].tensor = uw_model_find(copies, weights[i].tensor->name);
-		if (weights[i].tensor == NULL)
+		if (!find_again(copies, &weights[i]))
 			return uw_fail(err, UW_ERR_NOT_FOUND, UW_NO_OFFSET, "the bundle has changed");
 	}
 	return UW_OK;

@@ -9,7 +9,7 @@
 /* Matrices that a tuning does not tell apart. */
 struct uw_survey_shape {
 	enum uw_coding coding; /* H or P4 */
-	uint64_t nrows, ncols;
+	uint64_t nrows, ncols; /* rows of all that are joined */
 	size_t n;
 	struct uw_weights *weights; /* by name, experts of a tensor in order */
 };
@@ -29,9 +29,10 @@ struct uw_survey {
 
 /*
  * Coded BF16 matrices that linears multiply: not norms and routers, nor the embedding unless it is the head as well.
- * Looks at the index only. UW_ERR_NOT_FOUND: there are none.
+ * Looks at the index only. joined: those of a layer that have the same x (q, k and v; gate and up) are one matrix, and
+ * those of experts are left out. UW_ERR_NOT_FOUND: there are none.
  */
-UW_MUST_CHECK enum uw_status uw_survey_open(const struct uw_model *model, struct uw_survey *survey,
+UW_MUST_CHECK enum uw_status uw_survey_open(const struct uw_model *model, bool joined, struct uw_survey *survey,
 					    struct uw_error *err);
 void uw_survey_close(struct uw_survey *survey); /* zeroed is fine */
 

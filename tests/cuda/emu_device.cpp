@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "emu_device.h"
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <set>
@@ -9,18 +10,21 @@
 #include "gemm_emu.h"
 
 struct CUevent_st {
-	uint64_t recorded, done; /* how often it was queued, and met */
-	uint64_t at;             /* time, when it was met */
+	uint64_t recorded, done;  /* how often it was queued, and met */
+	std::vector<uint64_t> at; /* time, whenever it was met */
 };
 
 struct work {
 	struct CUevent_st *awaits; /* NULL: none */
 	uint64_t since;
 	std::function<void()> run;
+	uint64_t ns;               /* that it takes */
 };
 
+/* Streams have clocks of their own, which waiting sets: times do not depend on the order in which work is done here. */
 struct CUstream_st {
 	std::deque<struct work> queue;
+	uint64_t ns;
 };
 
 struct emu_device emu_device;
@@ -36,10 +40,27 @@ struct CUstream_st *stream_of(struct CUstream_st *stream)
 	return stream != NULL ? stream : &default_stream;
 }
 
-enum uw_status queue(struct CUstream_st *stream, const std::function<void()> &run)
+enum uw_status queue(struct CUstream_st *stream, const std::function<void()> &run, uint64_t ns = 0)
 {
-	stream_of(stream)->queue.push_back({ NULL, 0, run });
+	stream_of(stream)->queue.push_back({ NULL, 0, run, ns });
 	return UW_OK;
+}
+
+/* A kernel, which moves so many bytes. */
+enum uw_status launch(struct CUstream_st *stream, const struct emu_launch &launch, uint64_t nbytes,
+		      const std::function<void()> &run)
+{
+	if (emu_device.kernel_ns != NULL)
+		return queue(stream, {}, emu_device.kernel_ns(&launch));
+	return queue(stream, run, nbytes);
+}
+
+bool event_fails(void)
+{
+	if (emu_device.event_budget == 0)
+		return true;
+	emu_device.event_budget--;
+	return false;
 }
 
 bool is_ready(const struct CUstream_st *s)
@@ -69,6 +90,10 @@ void step(void)
 	struct work work = s->queue.front();
 
 	s->queue.pop_front();
+	if (work.awaits != NULL && work.since != 0)
+		s->ns = std::max(s->ns, work.awaits->at[work.since - 1]);
+	s->ns += work.ns;
+	emu_device.ns = std::max(emu_device.ns, s->ns);
 	if (work.run)
 		work.run();
 }
@@ -134,10 +159,7 @@ enum uw_status copy_out(void *dst, const void *src, uint64_t nbytes, struct CUst
 
 enum uw_status copy_within(void *dst, const void *src, uint64_t nbytes, struct CUstream_st *stream)
 {
-	return queue(stream, [=] {
-		memcpy(dst, src, nbytes);
-		emu_device.nbytes_moved += 2 * nbytes;
-	});
+	return queue(stream, [=] { memcpy(dst, src, nbytes); }, 2 * nbytes);
 }
 
 enum uw_status zero(void *dst, uint64_t nbytes, struct CUstream_st *stream)
@@ -170,6 +192,8 @@ enum uw_status stream_sync(struct CUstream_st *stream)
 
 enum uw_status event_new(bool, struct CUevent_st **event)
 {
+	if (event_fails())
+		return UW_ERR_DEVICE;
 	*event = new CUevent_st();
 	return UW_OK;
 }
@@ -182,27 +206,35 @@ void event_free(struct CUevent_st *event)
 
 enum uw_status event_record(struct CUevent_st *event, struct CUstream_st *stream)
 {
+	if (event_fails())
+		return UW_ERR_DEVICE;
+
 	uint64_t number = ++event->recorded;
 
+	stream = stream_of(stream);
 	return queue(stream, [=] {
 		event->done = number;
-		event->at = emu_device.nbytes_moved;
+		event->at.push_back(stream->ns);
 	});
 }
 
 enum uw_status event_await(struct CUstream_st *stream, struct CUevent_st *event)
 {
+	if (event_fails())
+		return UW_ERR_DEVICE;
 	if (!emu_device.skip_waits)
-		stream_of(stream)->queue.push_back({ event, event->recorded, {} });
+		stream_of(stream)->queue.push_back({ event, event->recorded, {}, 0 });
 	return UW_OK;
 }
 
 enum uw_status event_elapsed(struct CUevent_st *begin, struct CUevent_st *end, uint64_t *ns)
 {
+	if (event_fails())
+		return UW_ERR_DEVICE;
 	emu_device.nsyncs++;
 	while (end->done < end->recorded)
 		step();
-	*ns = end->at - begin->at;
+	*ns = end->at.back() - begin->at.back();
 	return UW_OK;
 }
 
@@ -221,7 +253,10 @@ enum uw_status queue_decode(const struct uw_gpu_decode *decode, enum uw_coding c
 	if (d.coding != (uint32_t)coding || d.nchunks == 0)
 		return UW_ERR_ARG;
 	emu_device.ndecode++;
-	return queue(stream, [=] {
+
+	struct emu_launch l = { EMU_DECODE, (uint64_t)d.nchunks * UW_CHUNK_WEIGHTS, 0, 0, {}, 0, d.groups_dev };
+
+	return launch(stream, l, (uint64_t)d.nchunks * UW_CHUNK_WEIGHTS * 3, [=] {
 		emu_run((d.nchunks - 1) / UW_WARPS + 1, 32 * UW_WARPS, uw_shared_nbytes(d.coding, OUTPUT, d.stream_room),
 			rng(), [&] {
 				if (coding == UW_CODING_P4)
@@ -229,7 +264,6 @@ enum uw_status queue_decode(const struct uw_gpu_decode *decode, enum uw_coding c
 				else
 					uw_warp_h<OUTPUT>(d);
 			});
-		emu_device.nbytes_moved += (uint64_t)d.nchunks * UW_CHUNK_WEIGHTS * 3;
 	});
 }
 
@@ -278,10 +312,14 @@ enum uw_status gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *stream)
 	    (gemm->nbuckets != 0) != (gemm->offsets_dev != NULL))
 		return UW_ERR_ARG;
 	emu_device.ngemm++;
-	return queue(stream, [=] {
-		run_gemm(copy, rng());
-		emu_device.nbytes_moved += gemm_nbytes(&copy);
-	});
+
+	struct emu_launch l = { EMU_GEMM, 0, copy.ncols, copy.nx, copy.config, copy.source, NULL };
+	const struct uw_gpu_matrix *matrices = copy.nmatrices <= 3 ? copy.few : copy.matrices_dev;
+
+	for (uint32_t i = 0; i < copy.nmatrices; i++)
+		l.nrows += matrices[i].nrows;
+	l.weights_dev = copy.source == UW_LINEAR_RAW ? (const void *)matrices->weights_dev : matrices->groups_dev;
+	return launch(stream, l, gemm_nbytes(&copy), [=] { run_gemm(copy, rng()); });
 }
 
 enum uw_status gather(const struct uw_gpu_matrix *matrix, const uint32_t *rows, uint32_t nrows, uint16_t *y,
@@ -358,10 +396,10 @@ enum uw_status dense(void *library, const struct uw_gpu_dense *dense, const stru
 	assert_ptr_equal(library, &emu_device);
 	assert_non_null(dense->workspace_dev);
 	emu_device.ndense++;
-	return queue(stream, [=] {
-		multiply_dense(copy);
-		emu_device.nbytes_moved += copy.nrows * copy.ncols * 2;
-	});
+
+	struct emu_launch l = { EMU_DENSE, copy.nrows, copy.ncols, copy.nx, {}, UW_LINEAR_RAW, copy.weights_dev };
+
+	return launch(stream, l, copy.nrows * copy.ncols * 2, [=] { multiply_dense(copy); });
 }
 
 } // namespace
@@ -384,6 +422,8 @@ void emu_device_reset(uint64_t seed)
 	emu_device.capability = 90;
 	emu_device.has_dense = true;
 	emu_device.alloc_budget = -1;
+	emu_device.event_budget = -1;
 	emu_device.nlive = live.size();
+	default_stream.ns = 0;
 	rng_state = seed;
 }

@@ -12,17 +12,30 @@
 extern "C" {
 #endif
 
+/* A launch of a kernel, as a clock sees it. */
+enum emu_kernel { EMU_GEMM, EMU_DENSE, EMU_DECODE };
+struct emu_launch {
+	enum emu_kernel kernel;
+	uint64_t nrows, ncols, nx;        /* EMU_DECODE: weights in nrows, ncols and nx 0 */
+	struct uw_gpu_gemm_config config; /* EMU_GEMM, as `source` */
+	uint32_t source;                  /* enum uw_linear_source */
+	const void *weights_dev;          /* of the first matrix: its groups, or BF16 */
+};
+
 /* What tests set, and look at afterwards. */
 struct emu_device {
 	uint32_t capability;     /* 90: wgmma; 80: mma */
 	bool has_dense;
 	bool skip_waits;         /* event_await does nothing: to see that this is seen */
 	int64_t alloc_budget;    /* allocations until one fails; negative: none does */
+	int64_t event_budget;    /* the same for what is done with events */
+	uint64_t (*kernel_ns)(const struct emu_launch *launch); /* how long a launch takes, of which nothing is done
+								 * then; NULL: kernels run, and bytes are the time */
 	uint64_t nallocs, nlive; /* allocations, and those that were not freed */
 	uint64_t nchosen;        /* algorithms of cuBLASLt that were asked for */
 	uint64_t nsyncs, nreads; /* waits of the host, copies to it */
 	uint64_t ngemm, ndense, ndecode;
-	uint64_t nbytes_moved;   /* by kernels, about: what time is made of */
+	uint64_t ns;             /* time by the streams' clocks, of which this is the latest */
 };
 
 extern struct emu_device emu_device;

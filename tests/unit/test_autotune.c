@@ -144,16 +144,18 @@ static void prediction(void **state)
 
 static void fastest_of_a_cell(void **state)
 {
-	struct uw_autotune_cell cell = { 0 };
+	struct uw_autotune_cell cell = { .n = 5 };
 
-	cell.timing[UW_PIPELINE_RAW].seconds = 1;
-	cell.timing[UW_PIPELINE_DECODE].seconds = 3;
-	cell.timing[UW_PIPELINE_EXPONENT].seconds = 2;
-	cell.timing[UW_PIPELINE_PALETTE].seconds = 2; /* TRANSCODE: not measured */
-	assert_int_equal(uw_autotune_fastest(&cell, true), UW_PIPELINE_RAW);
-	assert_int_equal(uw_autotune_fastest(&cell, false), UW_PIPELINE_EXPONENT);
-	cell.timing[UW_PIPELINE_PALETTE].seconds = 1.9;
-	assert_int_equal(uw_autotune_fastest(&cell, false), UW_PIPELINE_PALETTE);
+	cell.candidates[0].timing.seconds = 1; /* RAW */
+	cell.candidates[1].timing.seconds = 3;
+	cell.candidates[2].timing.seconds = 2;
+	cell.candidates[4].timing.seconds = 2; /* 3: not measured */
+	assert_int_equal(uw_autotune_fastest(&cell, true), 0);
+	assert_int_equal(uw_autotune_fastest(&cell, false), 2);
+	cell.candidates[4].timing.seconds = 1.9;
+	assert_int_equal(uw_autotune_fastest(&cell, false), 4);
+	cell.n = 1;
+	assert_int_equal(uw_autotune_fastest(&cell, false), 0);
 }
 
 /* ---- a model ---- */
@@ -208,7 +210,7 @@ static void shapes_and_the_first_layer(void **state)
 		struct uw_weights weights[5];
 		struct uw_survey s;
 
-		assert_int_equal(uw_survey_open(models[p], &s, NULL), UW_OK);
+		assert_int_equal(uw_survey_open(models[p], false, &s, NULL), UW_OK);
 		assert_int_equal(s.nshapes, COUNT(shapes));
 		for (size_t i = 0; i < COUNT(shapes); i++) {
 			assert_int_equal(s.shapes[i].coding, p == 0 ? UW_CODING_H : UW_CODING_P4);
@@ -248,9 +250,9 @@ static void every_cell_gets_a_choice(void **state)
 
 			assert_int_equal(e->nrows, report.shapes[i / 2].nrows);
 			assert_int_equal(e->batch, batches[i % 2]);
-			assert_int_equal(e->pipeline, cell->chosen);
-			assert_int_not_equal(e->pipeline, UW_PIPELINE_RAW);
-			assert_true(cell->fits[e->pipeline] && cell->predicted[e->pipeline] > 0);
+			assert_in_range(cell->chosen, 1, cell->n - 1); /* not RAW */
+			assert_int_equal(e->pipeline, cell->candidates[cell->chosen].pipeline);
+			assert_true(cell->candidates[cell->chosen].predicted > 0);
 		}
 		uw_tuning_free(&tuning);
 		uw_autotune_report_free(&report);

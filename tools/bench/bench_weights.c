@@ -115,7 +115,7 @@ static enum uw_status add_set(const struct uw_job *job, const char *cpu_level, e
 	for (size_t i = 0; status == UW_OK && i < made->input.n; i++)
 		status = add_model(made, &packed, cpu_level, &set->weights[i], err);
 	if (status == UW_OK)
-		status = uw_survey_open(set->weights[0].model, &survey, err);
+		status = uw_survey_open(set->weights[0].model, false, &survey, err);
 	if (status == UW_OK)
 		set->coding = survey.shapes[0].coding;
 	uw_survey_close(&survey);
