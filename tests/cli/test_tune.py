@@ -37,7 +37,7 @@ class Tune(Case):
         first, lines = lines_of(text)
         self.assertEqual(first, "unweight-tuning 1")
         self.assertEqual([tuple(map(int, line[1:4])) for line in lines], [(*s, b) for s in sorted(SHAPES) for b in batches])
-        for coding, _, _, _, pipeline, nanoseconds in lines:
+        for coding, _, _, _, pipeline, nanoseconds, *_ in lines:
             self.assertEqual(coding, CODING[profile])
             self.assertIn(pipeline, pipelines)
             self.assertGreaterEqual(int(nanoseconds), 0)
@@ -56,6 +56,18 @@ class Tune(Case):
         r = self.run_tool("tune", self.sample(), "-T", "2", "--device", "cpu", "--allow-raw", *QUICK, "--buckets", "8")
         self.check_tuning(r.stdout, "inference", [8], PIPELINES["inference"] | {"raw"})
         self.assertTrue(r.stderr.startswith("2 threads; "))
+
+    def test_no_device(self):
+        """Where there is none: nothing is written. Devices of a number that no machine reaches are nowhere."""
+        bundle = self.sample()
+        write(self.path("t"), b"old")
+        r = self.tune(bundle, "--device", "cuda:9999", "-o", "t", expect=8)
+        self.assertRegex(r.stderr, r"^unweight-tune: cuda:9999: [^\n]*(built without CUDA|no usable device)\n$")
+        self.assertEqual(read(self.path("t")), b"old")
+        for device in "cuda:", "cuda:-1", "cuda:x", "cuda:12345", "cudax", "gpu", "":
+            self.assertIn("no device '%s'" % device, self.tune(bundle, "--device", device, expect=2).stderr)
+        for option in "--require-bitexact", "--batch-invariant":
+            self.assertIn("--device cuda", self.tune(bundle, option, expect=2).stderr)
 
     def test_cpu_levels(self):
         bundle = self.sample()
