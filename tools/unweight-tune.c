@@ -24,10 +24,11 @@ static const struct uw_option options[] = {
 	  "cpu cuda" },
 	{ 'T', "threads", "N", "threads that multiply; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "buckets", "LIST",
-	  "batch sizes to tune for, powers of two; default 1,2,4,... up to 512, with cuda up to 4096", OPT_BUCKETS },
+	  "batch sizes to tune for, powers of two; default 1,2,4,... 512, with cuda ... 4096", OPT_BUCKETS },
 	{ 0, "budget", "SECONDS", "time to measure for, about; default 60", OPT_BUDGET },
 	{ 0, "cycle", "MIB",
-	  "MiB of weights to cycle through; default more than the last-level cache, 3 times the L2 of a device",
+	  "MiB of weights to cycle through; default more than the last-level cache, of a device\n"
+	  "3 times its L2",
 	  OPT_CYCLE },
 	{ 0, "allow-raw", NULL,
 	  "BF16 weights in memory may win, which cost 2 bytes a weight; with cuda, matrices of up to\n"
@@ -43,7 +44,7 @@ static const struct uw_cli cli = {
 	.summary = "Measures on this machine which way from compressed weights to a product is fastest, for each\n"
 		   "shape of matrix in BUNDLE and each batch, and writes that as a tuning file for libunweight.",
 	.epilog = "A line of the tuning serves batches up to its own. Tables of what won, and by how much, go to\n"
-		  "standard error: milliseconds, ~ where a model of the machine said that measuring is not worth\n"
+		  "standard error: milliseconds, with cuda microseconds; ~ where a model of the machine said that measuring is not worth\n"
 		  "while, ? where other work disturbed every round; then how many times faster the choice is.\n"
 		  "Matrices are copied in memory until there are more of them than the caches hold: several times\n"
 		  "--cycle is needed. On the CPU no result depends on a tuning, only its time.\n\n"
@@ -60,7 +61,7 @@ static const struct uw_cli cli = {
 };
 
 #define CPU (-1)
-#define CPU_BATCHES 10u /* up to 512: beyond, products all read their weights once and multiply for long */
+#define CPU_BATCHES 10u /* 1 to 512 */
 #define SMALL_RAW_NBYTES (UINT64_C(8) << 20)
 
 struct opts {
@@ -145,12 +146,20 @@ static void heading(FILE *f, const bool shown[UW_NPIPELINES], const char *rest)
 	fprintf(f, " | %s\n", rest);
 }
 
-static void time_cell(FILE *f, const struct uw_timing *timing, double predicted)
+/* What times are told in. */
+static const char *unit_of(const struct opts *o)
 {
+	return o->device == CPU ? "milliseconds" : "microseconds";
+}
+
+static void time_cell(FILE *f, const struct opts *o, const struct uw_timing *timing, double predicted)
+{
+	double per_second = o->device == CPU ? 1e3 : 1e6;
+
 	if (timing->seconds > 0)
-		fprintf(f, " %10.3f%s", 1e3 * timing->seconds, timing->nrounds != 0 ? " " : "?");
+		fprintf(f, " %10.3f%s", per_second * timing->seconds, timing->nrounds != 0 ? " " : "?");
 	else
-		fprintf(f, " ~%9.3f ", 1e3 * predicted);
+		fprintf(f, " ~%9.3f ", per_second * predicted);
 }
 
 /* The pipeline's fastest candidate, or the one predicted to be if none was measured; NULL: there is none. */
@@ -210,9 +219,9 @@ static void print_shape(FILE *f, const struct uw_autotune_shape *shape, const st
 {
 	bool shown[UW_NPIPELINES];
 
-	fprintf(f, "\n%s, %llu x %llu: %zu in the bundle, %zu cycled through; milliseconds\n",
+	fprintf(f, "\n%s, %llu x %llu: %zu in the bundle, %zu cycled through; %s\n",
 		coding_name(shape->coding), (unsigned long long)shape->nrows, (unsigned long long)shape->ncols,
-		shape->nmatrices, shape->ncopies);
+		shape->nmatrices, shape->ncopies, unit_of(o));
 	for (unsigned p = 0; p < UW_NPIPELINES; p++)
 		shown[p] = fastest_of(&shape->cells[0], p) != NULL;
 	heading(f, shown, "chosen     x raw  x next");
@@ -224,7 +233,7 @@ static void print_shape(FILE *f, const struct uw_autotune_shape *shape, const st
 			const struct uw_candidate *c = fastest_of(cell, p);
 
 			if (c != NULL)
-				time_cell(f, &c->timing, c->predicted);
+				time_cell(f, o, &c->timing, c->predicted);
 		}
 		print_choice(f, cell);
 	}
@@ -237,8 +246,8 @@ static void print_layer(FILE *f, const struct uw_autotune_report *report, const 
 
 	for (unsigned p = 0; p < UW_NPIPELINES; p++)
 		fits[p] = report->layers[0].single[p].seconds > 0;
-	fprintf(f, "\none layer, %zu matrices: milliseconds with one pipeline throughout, and as tuned\n",
-		report->nsteps);
+	fprintf(f, "\none layer, %zu matrices: %s with one pipeline throughout, and as tuned\n", report->nsteps,
+		unit_of(o));
 	heading(f, fits, "     tuned   x raw  x best single");
 	for (size_t b = 0; b < o->nbatches; b++) {
 		const struct uw_autotune_layer *layer = &report->layers[b];
@@ -248,12 +257,12 @@ static void print_layer(FILE *f, const struct uw_autotune_report *report, const 
 		for (unsigned p = UW_PIPELINE_RAW; p < UW_NPIPELINES; p++) {
 			if (!fits[p])
 				continue;
-			time_cell(f, &layer->single[p], 0);
-			if ((p != UW_PIPELINE_RAW || o->allow_raw) && layer->single[p].ratio > best)
+			time_cell(f, o, &layer->single[p], 0);
+			if (layer->admitted[p] && layer->single[p].ratio > best)
 				best = layer->single[p].ratio;
 		}
 		fputs(" |", f);
-		time_cell(f, &layer->chosen, 0);
+		time_cell(f, o, &layer->chosen, 0);
 		fprintf(f, " %6.3f  %6.3f\n", 1 / layer->single[UW_PIPELINE_RAW].ratio, best > 0 ? 1 / best : 0);
 	}
 }

@@ -326,8 +326,10 @@ static enum uw_status settle(struct layer *l, struct uw_error *err)
 		rivals[n++] = (struct uw_rival){ .plan = plan, .admitted = admitted };
 	}
 	status = uw_descent_settle(&l->descent, rivals, n, &layer->chosen, err);
-	for (size_t i = 0; status == UW_OK && i < n; i++)
+	for (size_t i = 0; status == UW_OK && i < n; i++) {
 		layer->single[names[i]] = rivals[i].timing;
+		layer->admitted[names[i]] = rivals[i].admitted;
+	}
 	return status;
 }
 

@@ -85,6 +85,7 @@ struct uw_autotune_shape {
 /* A whole layer at one batch. */
 struct uw_autotune_layer {
 	struct uw_timing single[UW_NPIPELINES]; /* the same pipeline for all shapes; ratios are to `chosen` */
+	bool admitted[UW_NPIPELINES];           /* it might have won */
 	struct uw_timing chosen;
 };
 

@@ -6,6 +6,8 @@
 #include <map>
 #include <set>
 
+#include <sys/mman.h>
+
 #include "decode.cuh"
 #include "gemm_emu.h"
 
@@ -123,13 +125,20 @@ enum uw_status device_open(int number, struct uw_gpu_facts *facts)
 	return UW_OK;
 }
 
+#define LARGE (UINT64_C(32) << 20) /* memory for cuBLASLt: it is not there, nobody touches it */
+
 enum uw_status alloc(uint64_t nbytes, void **memory)
 {
 	if (emu_device.alloc_budget == 0)
 		return UW_ERR_NOMEM;
 	emu_device.alloc_budget--;
-	assert_int_equal(posix_memalign(memory, 256, nbytes), 0);
-	memset(*memory, 0xA5, nbytes);
+	if (nbytes < LARGE) {
+		assert_int_equal(posix_memalign(memory, 256, nbytes), 0);
+		memset(*memory, 0xA5, nbytes);
+	} else {
+		*memory = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		assert_true(*memory != MAP_FAILED);
+	}
 	live[*memory] = nbytes;
 	emu_device.nallocs++;
 	emu_device.nlive = live.size();
@@ -138,10 +147,17 @@ enum uw_status alloc(uint64_t nbytes, void **memory)
 
 void release(void *memory)
 {
+	uint64_t nbytes;
+
 	finish_all();
-	assert_int_equal(live.erase(memory), 1);
+	assert_int_equal(live.count(memory), 1);
+	nbytes = live[memory];
+	live.erase(memory);
 	emu_device.nlive = live.size();
-	free(memory);
+	if (nbytes < LARGE)
+		free(memory);
+	else
+		munmap(memory, nbytes);
 }
 
 enum uw_status copy_in(void *dst, const void *src, uint64_t nbytes, struct CUstream_st *stream)
