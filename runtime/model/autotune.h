@@ -98,8 +98,8 @@ struct uw_autotune_report {
 };
 
 /*
- * Both results are the caller's. *report has nothing to free but by uw_autotune_report_free. A tuning's time was measured
- * unless its line is marked predicted: then it was the layer's time that spoke for the choice.
+ * Both results are the caller's. *report has nothing to free but by uw_autotune_report_free. A tuning's time was
+ * measured unless its line is marked predicted: then it was the layer's time that spoke for the choice.
  */
 UW_MUST_CHECK enum uw_status uw_autotune(const struct uw_model *model, const struct uw_autotune_options *options,
 					 struct uw_tuning **tuning, struct uw_autotune_report *report,

@@ -61,8 +61,8 @@ const struct uw_cuda_tie *uw_cuda_tie_of(const struct uw_cuda_workspace *workspa
 struct uw_cuda_bound *uw_cuda_bound_of(const struct uw_cuda_tie *tie, uint64_t part, enum uw_pipeline pipeline,
 				       uint32_t slot);
 
-/* After uw_cuda_linear_force, if nothing is decoded ahead: makes room for what serves a bucket now, which is at most that
- * of max_batch. Waits if that takes more memory; after an error the workspace can only be freed. */
+/* After uw_cuda_linear_force, if nothing is decoded ahead: makes room for what serves a bucket now, which is at most
+ * that of max_batch. Waits if that takes more memory; after an error the workspace can only be freed. */
 UW_MUST_CHECK enum uw_status uw_cuda_workspace_reserve(struct uw_cuda_workspace *workspace, unsigned bucket,
 						       struct uw_error *err);
 

@@ -39,8 +39,8 @@ struct uw_rival {
 };
 
 /*
- * The plan found against n rivals, at most UW_DESCENT_MAX_RIVALS; the best takes its place, if it is faster by more than
- * 1 %. A rival that is the same plan is not timed once more. *found: the time of what is in descent->plan then.
+ * The plan found against n rivals, at most UW_DESCENT_MAX_RIVALS; the best takes its place, if it is faster by more
+ * than 1 %. A rival that is the same plan is not timed once more. *found: the time of what is in descent->plan then.
  */
 UW_MUST_CHECK enum uw_status uw_descent_settle(struct uw_descent *descent, struct uw_rival *rivals, size_t n,
 					       struct uw_timing *found, struct uw_error *err);

@@ -339,7 +339,8 @@ static struct uw_gpu_gemm_config alone, in_layer;
 
 static bool is_cut(const struct emu_launch *l, const struct uw_gpu_gemm_config *c)
 {
-	return l->config.tile_n == c->tile_n && l->config.blocks_per_sm == c->blocks_per_sm && l->config.parts == c->parts;
+	return l->config.tile_n == c->tile_n && l->config.blocks_per_sm == c->blocks_per_sm &&
+	       l->config.parts == c->parts;
 }
 
 static uint64_t neighbourly_ns(const struct emu_launch *l)
@@ -622,7 +623,8 @@ static void candidates_of_all_devices(void **state)
 		{ "Ampere", { 108, 80, 167936 }, 40u << 20, UINT64_C(2000000000000), 1410 },
 		{ "Ada", { 142, 89, 102400 }, 96u << 20, UINT64_C(860000000000), 2520 },
 	};
-	static const uint64_t dims[][2] = { { 64, 64 }, { 6144, 4096 }, { 28672, 4096 }, { 128256, 8192 }, { 100, 1001 } };
+	static const uint64_t dims[][2] = { { 64, 64 }, { 6144, 4096 }, { 28672, 4096 }, { 128256, 8192 },
+					    { 100, 1001 } };
 
 	for (unsigned i = 0; i < COUNT(devices) * COUNT(dims) * 13 * 8; i++) {
 		const struct uw_gpu_facts *facts = &devices[i % 3];
@@ -630,7 +632,8 @@ static void candidates_of_all_devices(void **state)
 							.batch_invariant = i / 3 % 4 == 2 };
 		struct uw_cuda_search search = { facts, &modes, i / 12 % 2 };
 		uint64_t batch = UINT64_C(1) << i / 24 % 13;
-		struct uw_cuda_key key = { i % 2 ? UW_CODING_H : UW_CODING_P4, dims[i % 5][0], dims[i % 5][1], 1, false };
+		enum uw_coding coding = i % 2 ? UW_CODING_H : UW_CODING_P4;
+		struct uw_cuda_key key = { coding, dims[i % 5][0], dims[i % 5][1], 1, false };
 		struct uw_autotune_cell cell = { 0 };
 
 		assert_int_equal(uw_cuda_candidates(&search, &key, batch, &cell, NULL), UW_OK);
@@ -657,7 +660,8 @@ static void candidates_of_all_devices(void **state)
 /* Waste costs: padding, a last wave that is not full, sums in parts. */
 static void cuts_cost_what_they_waste(void **state)
 {
-	static const struct uw_gpu_facts h200 = { "Hopper", { 132, 90, 233472 }, 60u << 20, UINT64_C(4800000000000), 1980 };
+	static const struct uw_gpu_facts h200 = { "Hopper", { 132, 90, 233472 }, 60u << 20, UINT64_C(4800000000000),
+						  1980 };
 	struct uw_cuda_key key = { UW_CODING_P4, 133 * 128, 4096, 1, false };
 	struct uw_gpu_gemm_config c = { UW_GPU_GEMM_WGMMA, 64, 1, 1, 132 }, wide = c, even = c;
 

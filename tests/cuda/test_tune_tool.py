@@ -5,18 +5,20 @@
 """
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 import unittest
 
+WRAPPER = shlex.split(os.environ.get("UW_WRAPPER", ""))   # as in tests/cli/common.py
 COMPRESS, TUNE, SAMPLE = sys.argv[1:4]
 SHAPES = ["192 192", "192 512", "256 192", "384 192", "1024 192"]   # of the sample: o, down, head, q+k+v, gate+up
 PIPELINE = {"h": "transcode", "p4": "palette"}
 
 
 def run(*args):
-    return subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    return subprocess.run([*WRAPPER, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
 
 
 class Tune(unittest.TestCase):
