@@ -328,6 +328,8 @@ enum uw_status gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *stream)
 	    (gemm->nbuckets != 0) != (gemm->offsets_dev != NULL))
 		return UW_ERR_ARG;
 	emu_device.ngemm++;
+	if (gemm->workspace_nbytes != 0)
+		assert_true(live.count(gemm->workspace_dev) == 0 || live[gemm->workspace_dev] >= gemm->workspace_nbytes);
 
 	struct emu_launch l = { EMU_GEMM, 0, copy.ncols, copy.nx, copy.config, copy.source, NULL };
 	const struct uw_gpu_matrix *matrices = copy.nmatrices <= 3 ? copy.few : copy.matrices_dev;
