@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -35,7 +36,11 @@ namespace {
 
 struct CUstream_st default_stream;
 std::set<struct CUstream_st *> streams;
-std::map<void *, uint64_t> live;
+struct allocation {
+	uint64_t nbytes, number;
+};
+std::map<void *, struct allocation> live;
+uint64_t nnumbers;
 
 struct CUstream_st *stream_of(struct CUstream_st *stream)
 {
@@ -49,9 +54,12 @@ enum uw_status queue(struct CUstream_st *stream, const std::function<void()> &ru
 }
 
 /* A kernel, which moves so many bytes. */
-enum uw_status launch(struct CUstream_st *stream, const struct emu_launch &launch, uint64_t nbytes,
+enum uw_status launch(struct CUstream_st *stream, struct emu_launch launch, uint64_t nbytes,
 		      const std::function<void()> &run)
 {
+	auto above = live.upper_bound((void *)launch.weights_dev);
+
+	launch.allocation = above != live.begin() ? std::prev(above)->second.number : 0;
 	if (emu_device.kernel_ns != NULL)
 		return queue(stream, {}, emu_device.kernel_ns(&launch));
 	return queue(stream, run, nbytes);
@@ -139,7 +147,7 @@ enum uw_status alloc(uint64_t nbytes, void **memory)
 		*memory = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		assert_true(*memory != MAP_FAILED);
 	}
-	live[*memory] = nbytes;
+	live[*memory] = { nbytes, ++nnumbers };
 	emu_device.nallocs++;
 	emu_device.nlive = live.size();
 	return UW_OK;
@@ -151,7 +159,7 @@ void release(void *memory)
 
 	finish_all();
 	assert_int_equal(live.count(memory), 1);
-	nbytes = live[memory];
+	nbytes = live[memory].nbytes;
 	live.erase(memory);
 	emu_device.nlive = live.size();
 	if (nbytes < LARGE)
@@ -270,7 +278,7 @@ enum uw_status queue_decode(const struct uw_gpu_decode *decode, enum uw_coding c
 		return UW_ERR_ARG;
 	emu_device.ndecode++;
 
-	struct emu_launch l = { EMU_DECODE, (uint64_t)d.nchunks * UW_CHUNK_WEIGHTS, 0, 0, {}, 0, d.groups_dev };
+	struct emu_launch l = { EMU_DECODE, (uint64_t)d.nchunks * UW_CHUNK_WEIGHTS, 0, 0, {}, 0, d.groups_dev, 0 };
 
 	return launch(stream, l, (uint64_t)d.nchunks * UW_CHUNK_WEIGHTS * 3, [=] {
 		emu_run((d.nchunks - 1) / UW_WARPS + 1, 32 * UW_WARPS, uw_shared_nbytes(d.coding, OUTPUT, d.stream_room),
@@ -329,9 +337,10 @@ enum uw_status gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *stream)
 		return UW_ERR_ARG;
 	emu_device.ngemm++;
 	if (gemm->workspace_nbytes != 0)
-		assert_true(live.count(gemm->workspace_dev) == 0 || live[gemm->workspace_dev] >= gemm->workspace_nbytes);
+		assert_true(live.count(gemm->workspace_dev) == 0 ||
+			    live[gemm->workspace_dev].nbytes >= gemm->workspace_nbytes);
 
-	struct emu_launch l = { EMU_GEMM, 0, copy.ncols, copy.nx, copy.config, copy.source, NULL };
+	struct emu_launch l = { EMU_GEMM, 0, copy.ncols, copy.nx, copy.config, copy.source, NULL, 0 };
 	const struct uw_gpu_matrix *matrices = copy.nmatrices <= 3 ? copy.few : copy.matrices_dev;
 
 	for (uint32_t i = 0; i < copy.nmatrices; i++)
@@ -415,7 +424,7 @@ enum uw_status dense(void *library, const struct uw_gpu_dense *dense, const stru
 	assert_non_null(dense->workspace_dev);
 	emu_device.ndense++;
 
-	struct emu_launch l = { EMU_DENSE, copy.nrows, copy.ncols, copy.nx, {}, UW_LINEAR_RAW, copy.weights_dev };
+	struct emu_launch l = { EMU_DENSE, copy.nrows, copy.ncols, copy.nx, {}, UW_LINEAR_RAW, copy.weights_dev, 0 };
 
 	return launch(stream, l, copy.nrows * copy.ncols * 2, [=] { multiply_dense(copy); });
 }

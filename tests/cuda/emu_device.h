@@ -20,6 +20,7 @@ struct emu_launch {
 	struct uw_gpu_gemm_config config; /* EMU_GEMM, as `source` */
 	uint32_t source;                  /* enum uw_linear_source */
 	const void *weights_dev;          /* of the first matrix: its groups, or BF16 */
+	uint64_t allocation;              /* that weights_dev is in: addresses come again, this number does not */
 };
 
 /* What tests set, and look at afterwards. */

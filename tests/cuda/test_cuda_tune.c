@@ -296,7 +296,8 @@ static void weights_have_left_the_cache(void **state)
 		if (l->kernel != EMU_GEMM || l->source != UW_LINEAR_P4)
 			continue; /* what is BF16 may be a buffer of decoded weights */
 		for (size_t k = i + 1; k < trace.n; k++) {
-			if (trace.launches[k].weights_dev == l->weights_dev) {
+			if (trace.launches[k].weights_dev == l->weights_dev &&
+			    trace.launches[k].allocation == l->allocation) {
 				assert_true(nweights * 4 / 3 + l->nrows * l->ncols >= 500000);
 				nrepeated++;
 				break;
