@@ -18,7 +18,8 @@ PIPELINE = {"h": "transcode", "p4": "palette"}
 
 
 def run(*args):
-    return subprocess.run([*WRAPPER, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    return subprocess.run([*WRAPPER, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, check=False)
 
 
 class Tune(unittest.TestCase):
