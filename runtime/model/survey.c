@@ -166,8 +166,9 @@ static enum uw_status find_layer(struct uw_survey *s, struct uw_error *err)
 
 /* ---- matrices that are multiplied by the same x ---- */
 
-/* Those that stand below the first one, if they are beside it in the model. */
 #define NO_ROLE ((enum uw_role)UW_NROLES)
+
+/* Those that stand below the first one, if they are beside it in the model. */
 static const enum uw_role together[][1 + UW_WEIGHTS_MAX_ALSO] = {
 	{ UW_ROLE_Q, UW_ROLE_K, UW_ROLE_V },
 	{ UW_ROLE_GATE, UW_ROLE_UP, NO_ROLE },
