@@ -8,6 +8,7 @@
 
 #include "group.h"
 #include "locate.h"
+#include "memory.h"
 #include "ordered.h"
 #include "stage.h"
 
@@ -81,6 +82,11 @@ static enum uw_status restore_group(const struct uw_container *container, const 
 		status = uw_group_decode(container->ops, extent, &slice, group, stored->data, dst, err);
 	uw_stage_end(job, UW_STAGE_CODE, &clock);
 	return status == UW_OK ? UW_OK : name_failure(extent, err);
+}
+
+uint64_t uw_container_read_nbytes(const struct uw_container *container)
+{
+	return uw_stored_slot_nbytes(container->index) + uw_restored_slot_nbytes(container->index);
 }
 
 /* ---- restoring in order ---- */
@@ -224,29 +230,33 @@ enum uw_status uw_container_restore(const struct uw_container *container, const 
 				    uint64_t n, const struct uw_pieces *pieces, struct uw_error *err)
 {
 	const struct uw_index *index = container->index;
+	struct uw_job fitted;
 	struct walk walk = {
 		.container = container,
-		.job = job,
+		.job = &fitted,
 		.open_extent = first,
 		.end_extent = first + n,
 		.pieces = pieces,
 	};
 	struct uw_ordered run = {
-		.nworkers = job->nthreads,
 		.work = restore_work,
 		.stage = { restore_hash, restore_check, restore_output },
 		.ctx = &walk,
 	};
-	enum uw_status status = UW_OK;
+	enum uw_status status;
 
 	if (first > index->nextents || n > index->nextents - first)
 		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "extents");
 	if (n == 0)
 		return UW_OK;
+	status = uw_job_fit(job, uw_container_read_nbytes(container), &fitted, err);
+	if (status != UW_OK)
+		return status;
+	run.nworkers = fitted.nthreads;
 	walk.first_group = index->extents[first].first_group;
 	run.nitems = index->extents[first + n - 1].first_group + index->extents[first + n - 1].ngroups -
 		     walk.first_group;
-	walk.slots = calloc(uw_ordered_nslots(job->nthreads), sizeof(*walk.slots));
+	walk.slots = calloc(uw_ordered_nslots(fitted.nthreads), sizeof(*walk.slots));
 	walk.hash = uw_hash128_new();
 	if (walk.slots == NULL || walk.hash == NULL)
 		status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "restoring");
@@ -255,7 +265,7 @@ enum uw_status uw_container_restore(const struct uw_container *container, const 
 	if (status == UW_OK)
 		status = uw_ordered_run(&run, err);
 	uw_hash128_free(walk.hash);
-	free_slots(walk.slots, job);
+	free_slots(walk.slots, &fitted);
 	return status;
 }
 
@@ -311,21 +321,24 @@ static enum uw_status check_done(void *ctx, unsigned slot_number, uint64_t item,
 enum uw_status uw_container_check(const struct uw_container *container, const struct uw_job *job,
 				  struct uw_error *err)
 {
-	struct walk walk = { .container = container, .job = job };
+	struct uw_job fitted;
+	struct walk walk = { .container = container, .job = &fitted };
 	struct uw_ordered run = {
 		.nitems = container->index->ngroups + 1, /* the last one is the gap before the index */
-		.nworkers = job->nthreads,
 		.work = check_work,
 		.stage = { check_done },
 		.ctx = &walk,
 	};
-	enum uw_status status;
+	enum uw_status status = uw_job_fit(job, uw_stored_slot_nbytes(container->index), &fitted, err);
 
-	walk.slots = calloc(uw_ordered_nslots(job->nthreads), sizeof(*walk.slots));
+	if (status != UW_OK)
+		return status;
+	run.nworkers = fitted.nthreads;
+	walk.slots = calloc(uw_ordered_nslots(fitted.nthreads), sizeof(*walk.slots));
 	if (walk.slots == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "checking");
 	status = uw_ordered_run(&run, err);
-	free_slots(walk.slots, job);
+	free_slots(walk.slots, &fitted);
 	return status;
 }
 

@@ -12,10 +12,17 @@
 #define PIECE_NBYTES (UINT64_C(512) << 10) /* fits a core's own cache beside what it is decoded from */
 #define SMALL_NBYTES 65536u /* below this the fixed costs of a coded group count: always try zstd too */
 
+uint64_t uw_buffer_nbytes(uint64_t nbytes)
+{
+	uint64_t align = nbytes >= HUGE_PAGE_NBYTES ? HUGE_PAGE_NBYTES : 64;
+
+	return (nbytes + align - 1) & ~(align - 1);
+}
+
 enum uw_status uw_buffer_reserve(struct uw_buffer *buffer, uint64_t nbytes, struct uw_error *err)
 {
 	bool big = nbytes >= HUGE_PAGE_NBYTES;
-	uint64_t align = big ? HUGE_PAGE_NBYTES : 64, rounded = (nbytes + align - 1) & ~(align - 1);
+	uint64_t align = big ? HUGE_PAGE_NBYTES : 64, rounded = uw_buffer_nbytes(nbytes);
 
 	if (nbytes <= buffer->nbytes)
 		return UW_OK;
@@ -52,7 +59,7 @@ static void swap_words_if_big_endian(uint8_t *data, uint64_t nbytes)
 	}
 }
 
-static enum uw_status shape_of(const struct uw_extent *extent, const struct uw_slice *slice, struct uw_shape *shape)
+enum uw_status uw_group_shape(const struct uw_extent *extent, const struct uw_slice *slice, struct uw_shape *shape)
 {
 	if (extent->order == UW_ORDER_TILED)
 		return uw_shape_tiled(slice->nrows, slice->ncols, shape);
@@ -68,7 +75,7 @@ static enum uw_status try_codec(struct uw_group_encoder *encoder, const struct u
 	enum uw_coding coding = profile == UW_PROFILE_INFERENCE ? UW_CODING_P4 : UW_CODING_H;
 	struct uw_plan *plan = &encoder->plan;
 	struct uw_shape shape;
-	enum uw_status status = shape_of(extent, slice, &shape);
+	enum uw_status status = uw_group_shape(extent, slice, &shape);
 	uint64_t nbytes;
 	uint8_t *coded;
 
@@ -197,7 +204,7 @@ static enum uw_status open_codec(const struct uw_extent *extent, const struct uw
 	struct uw_error inner = { .file_off = UW_NO_OFFSET };
 	struct uw_shape shape;
 
-	if (shape_of(extent, slice, &shape) != UW_OK)
+	if (uw_group_shape(extent, slice, &shape) != UW_OK)
 		return uw_fail(err, UW_ERR_LAYOUT, group->off, "shape of a coded group");
 	if (uw_coded_open(&shape, (enum uw_coding)group->coding, group->ntables, group->npatches, stored,
 			  (size_t)group->nbytes, coded, &inner) != UW_OK)

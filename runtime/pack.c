@@ -5,6 +5,7 @@
 
 #include "group.h"
 #include "locate.h"
+#include "memory.h"
 #include "ordered.h"
 #include "share.h"
 #include "stage.h"
@@ -208,20 +209,23 @@ enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profi
 				 struct uw_container_id *id, struct uw_error *err)
 {
 	static const struct uw_pack_options defaults;
+	struct uw_job fitted = *job;
 	struct pack pack = {
-		.job = job,
+		.job = &fitted,
 		.profile = profile,
 		.src = src,
 		.options = options != NULL ? options : &defaults,
 		.nextents = nextents,
 	};
-	struct uw_ordered run = {
-		.nworkers = job->nthreads, .work = encode, .stage = { hash, output }, .ctx = &pack,
-	};
+	struct uw_ordered run = { .work = encode, .stage = { hash, output }, .ctx = &pack };
 	enum uw_status status = lay_out(&pack, extents, &run.nitems, err);
 
+	if (status == UW_OK)
+		status = uw_job_fit(job, uw_pack_slot_nbytes(pack.extents, nextents) + pack.options->read_nbytes,
+				    &fitted, err);
 	if (status == UW_OK) {
-		pack.slots = calloc(uw_ordered_nslots(job->nthreads), sizeof(*pack.slots));
+		run.nworkers = fitted.nthreads;
+		pack.slots = calloc(uw_ordered_nslots(fitted.nthreads), sizeof(*pack.slots));
 		pack.hash = uw_hash128_new();
 		if (pack.slots == NULL || pack.hash == NULL)
 			status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "packing");

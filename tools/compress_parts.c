@@ -337,6 +337,14 @@ static void print_quoted(const char *text)
 	putchar('\'');
 }
 
+static void print_option(const char *name, const char *arg)
+{
+	if (arg == NULL)
+		return;
+	printf("%s", name);
+	print_quoted(arg);
+}
+
 static int print_commands(const struct uw_parts_cli *cli, const char *path, unsigned nthreads)
 {
 	for (uint32_t part = 1; part <= cli->opts->nparts; part++) {
@@ -345,6 +353,8 @@ static int print_commands(const struct uw_parts_cli *cli, const char *path, unsi
 		printf("%s%s%s -o ", cli->pack.strict ? " --strict" : "", cli->pack.check ? "" : " --no-check",
 		       cli->force ? " -f" : "");
 		print_quoted(cli->output);
+		print_option(" --max-time ", cli->bounds->max_time);
+		print_option(" --memory ", cli->bounds->memory);
 		printf(" -- ");
 		print_quoted(path);
 		printf("\n");
@@ -363,6 +373,7 @@ int uw_parts_other(const struct uw_parts_cli *cli, const char *path, unsigned nt
 	if (mode == UW_PARTS_COMMANDS)
 		return print_commands(cli, path, nthreads);
 	uw_tool_init(&tool, nthreads);
+	uw_bounds_apply(cli->bounds, &tool);
 	if (mode == UW_PARTS_PLAN)
 		return do_plan(cli, &tool, path);
 	if (uw_parts_dir_init(&dir, mode == UW_PARTS_MERGE ? cli->output : path, &err) != UW_OK)

@@ -3,8 +3,8 @@
 #ifndef UW_COMPRESS_PARTS_H
 #define UW_COMPRESS_PARTS_H
 
+#include "bounds.h"
 #include "parts.h"
-#include "tool.h"
 
 /* Ids of the options, far from the tool's others. */
 enum {
@@ -26,6 +26,7 @@ struct uw_parts_opts {
 
 struct uw_parts_cli {
 	const struct uw_parts_opts *opts;
+	const struct uw_bounds *bounds;
 	const char *output, *json;
 	bool force;
 	struct uw_pack_model pack; /* but for the job */

@@ -10,6 +10,7 @@
 #include "source_bundle.h"
 #include "compress_parts.h"
 #include "each.h"
+#include "bounds.h"
 #include "pack_model.h"
 #include "provenance.h"
 #include "tool.h"
@@ -42,6 +43,7 @@ static const struct uw_option options[] = {
 	{ 0, "merge", NULL, "make -o BUNDLE of its parts, all of which are done", UW_OPT_MERGE },
 	{ 0, "status", NULL, "say which parts of the bundle PATH are done; exit code 1: not all", UW_OPT_STATUS },
 	{ 0, "print-commands", NULL, "print the command of each of --parts N parts, for GNU parallel", UW_OPT_COMMANDS },
+	UW_BOUND_OPTIONS,
 	{ 0 },
 };
 
@@ -59,7 +61,7 @@ static const struct uw_cli cli = {
 		  "would have made.\n\n"
 		  "Exit codes: 0 done, 1 the source changed meanwhile, is another or saves too little, 2 usage,\n"
 		  "3 input not acceptable, 4 output exists or a part is missing, 5 corrupt source bundle, 6 I/O error,\n"
-		  "7 out of space or memory, 8 unsupported, 70 bug.",
+		  "7 out of space or memory, 8 unsupported, 70 bug, 124 --max-time is over.",
 	.options = options,
 	.min_args = 0,
 	.max_args = 1,
@@ -74,6 +76,7 @@ struct opts {
 	unsigned nthreads;
 	bool force, strict, no_check;
 	struct uw_parts_opts parts;
+	struct uw_bounds bounds;
 };
 
 static bool set_profile(struct opts *o, const char *arg)
@@ -106,7 +109,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_EXPECT: return o->expect = uw_parse_digest(arg, o->expected);
 	case OPT_MIN_SAVING: return uw_parse_percent(arg, &o->min_saving);
 	}
-	return uw_parts_option(&o->parts, id, arg);
+	return id >= UW_OPT_PROGRESS ? uw_bounds_option(&o->bounds, id, arg) : uw_parts_option(&o->parts, id, arg);
 }
 
 /* What is told about each file, kept for the summary and the report. */
@@ -128,6 +131,7 @@ static void account_file(void *ctx, const struct uw_packed_file *packed)
 	}
 	uw_msg_info("%s: %llu -> %llu bytes", packed->file->path, (unsigned long long)packed->file->nbytes,
 		    (unsigned long long)packed->stored_nbytes);
+	uw_progress_file(packed->file->path, packed->file->nbytes, packed->stored_nbytes, NULL);
 	account->src_nbytes += packed->file->nbytes;
 	account->stored_nbytes += packed->stored_nbytes;
 	json_array_append_new(account->files,
@@ -363,6 +367,7 @@ static void account_kept(void *ctx, const struct uw_manifest_file *file)
 
 	uw_msg_info("%s: done before, %llu -> %llu bytes", file->path, (unsigned long long)file->nbytes,
 		    (unsigned long long)stored);
+	uw_progress_file(file->path, file->nbytes, stored, "kept");
 	account->src_nbytes += file->nbytes;
 	account->stored_nbytes += stored;
 	json_array_append_new(account->files, json_pack("{s:s, s:b, s:I, s:I}", "path", file->path, "kept", 1, "bytes",
@@ -373,6 +378,7 @@ static struct uw_parts_cli parts_of(const struct opts *o, struct account *accoun
 {
 	return (struct uw_parts_cli){
 		.opts = &o->parts,
+		.bounds = &o->bounds,
 		.output = o->output,
 		.json = o->json,
 		.force = o->force,
@@ -414,6 +420,7 @@ static int run(const struct opts *o, const char *path)
 	int code;
 
 	uw_tool_init(&tool, o->nthreads);
+	uw_bounds_apply(&o->bounds, &tool);
 	code = o->parts.mode == UW_PARTS_PART ? uw_parts_part(&parts, &tool, path) : run_whole(&tool, o, path, &account);
 	if (code == UW_EXIT_OK) {
 		uw_tool_tell_times(&tool, "encode", account.src_nbytes);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "bounds.h"
 #include "provenance.h"
 #include "restore_model.h"
 #include "tool.h"
@@ -22,6 +23,7 @@ static const struct uw_option options[] = {
 	{ 0, "max-output", "SIZE", "restore nothing if that takes more bytes than this; K, M, G, T are powers of 1024",
 	  OPT_MAX_OUTPUT },
 	{ 'f', "force", NULL, "replace existing files; others in an existing folder stay", OPT_FORCE },
+	UW_BOUND_OPTIONS,
 	{ 0 },
 };
 
@@ -35,7 +37,7 @@ static const struct uw_cli cli = {
 		  "the SHA-256 of the source files, which stand in the bundle too: --sha256 and unweight-verify check those,\n"
 		  "for whoever wants to compare them with the digests that a hub states.\n\n"
 		  "Exit codes: 0 done, 1 another digest, 2 usage, 3 no such tensor, 4 output exists or is too large,\n"
-		  "5 corrupt bundle, 6 I/O error, 7 out of space or memory, 8 unsupported version, 70 bug.",
+		  "5 corrupt bundle, 6 I/O error, 7 out of space or memory, 8 unsupported version, 70 bug,\n124 --max-time is over.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
@@ -44,6 +46,7 @@ static const struct uw_cli cli = {
 struct opts {
 	const char *output, *tensor;
 	unsigned nthreads;
+	struct uw_bounds bounds;
 	bool force, expect;
 	enum uw_restore_check check;
 	uint8_t expected[UW_SHA256_NBYTES];
@@ -65,7 +68,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_FORCE: o->force = true; return true;
 	case OPT_SHA256: o->check = UW_RESTORE_SHA256; return true;
 	}
-	return false;
+	return uw_bounds_option(&o->bounds, id, arg);
 }
 
 static bool is_folder(const char *path)
@@ -143,6 +146,11 @@ static int check_demands(const struct opts *o, const struct uw_bundle *bundle, c
 	return UW_EXIT_EXISTS;
 }
 
+static void file_done(const struct uw_manifest_file *file)
+{
+	uw_progress_file(file->path, file->nbytes, UINT64_MAX, NULL);
+}
+
 static int restore(struct uw_tool *tool, const struct opts *o, const struct uw_bundle *bundle, const char *path)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
@@ -161,7 +169,7 @@ static int restore(struct uw_tool *tool, const struct opts *o, const struct uw_b
 		total += bundle->manifest.files[i].nbytes;
 	uw_progress_begin(&tool->progress, "decompress", o->tensor == NULL ? total : 0);
 	status = o->tensor != NULL ? restore_tensor(tool, o, bundle, sink, &err) :
-				     uw_model_restore(bundle, o->check, &tool->job, sink, &where, &err);
+				     uw_model_restore(bundle, o->check, &tool->job, sink, file_done, &where, &err);
 	uw_progress_end(&tool->progress);
 	if (status == UW_OK) {
 		status = uw_sink_commit(sink, &err);
@@ -192,6 +200,7 @@ int main(int argc, char **argv)
 		return UW_EXIT_USAGE;
 	}
 	uw_tool_init(&tool, o.nthreads);
+	uw_bounds_apply(&o.bounds, &tool);
 	if (uw_bundle_open(r.args[0], &tool.ops, &bundle, &err) != UW_OK)
 		code = uw_tool_failure(r.args[0], &err);
 	else

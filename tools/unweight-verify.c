@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bounds.h"
 #include "provenance.h"
 #include "tool.h"
 #include "verify.h"
@@ -18,6 +19,7 @@ static const struct uw_option options[] = {
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "json", "FILE", "write a report; - is standard output", OPT_JSON },
 	{ 0, "junit", "FILE", "write a JUnit XML report, one test case a file", OPT_JUNIT },
+	UW_BOUND_OPTIONS,
 	{ 0 },
 };
 
@@ -29,7 +31,7 @@ static const struct uw_cli cli = {
 		  "decoded, and each file has the SHA-256 of its source. --against names the first difference: tensor, row,\n"
 		  "column and both values.\n\n"
 		  "Exit codes: 0 good, 1 differs from what it was compared with, 2 usage, 3 the other model is not acceptable,\n"
-		  "5 corrupt bundle, 6 I/O error, 7 out of memory, 8 unsupported version, 70 bug.",
+		  "5 corrupt bundle, 6 I/O error, 7 out of memory, 8 unsupported version, 70 bug,\n124 --max-time is over.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
@@ -39,6 +41,7 @@ struct opts {
 	enum uw_verify_level level;
 	const char *against, *sums, *json, *junit;
 	unsigned nthreads;
+	struct uw_bounds bounds;
 	bool expect;
 	uint8_t expected[UW_SHA256_NBYTES];
 };
@@ -70,7 +73,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_JSON: o->json = arg; return true;
 	case OPT_JUNIT: o->junit = arg; return true;
 	}
-	return false;
+	return uw_bounds_option(&o->bounds, id, arg);
 }
 
 /* ---- what was found ---- */
@@ -95,6 +98,8 @@ static void take_verdict(void *ctx, const struct uw_verdict *verdict)
 		uw_msg_info("%s: %s: good", path, f->check);
 	f->ngood += !bad;
 	f->nbad += bad;
+	if (verdict->path != NULL)
+		uw_progress_file(path, verdict->nbytes, UINT64_MAX, bad ? uw_status_text(verdict->status) : "good");
 	file = json_pack("{s:s, s:o, s:I, s:s, s:o?}", "check", f->check, "path", uw_json_text(path), "bytes",
 			 (json_int_t)verdict->nbytes, "status", bad ? uw_status_text(verdict->status) : "good",
 			 "what", bad ? uw_json_text(verdict->err.what) : NULL);
@@ -262,6 +267,7 @@ static int run(const struct opts *o, const char *path)
 	int code;
 
 	uw_tool_init(&tool, o->nthreads);
+	uw_bounds_apply(&o->bounds, &tool);
 	code = uw_exit_of_status(all_checks(&tool, o, path, &f));
 	if (code != UW_EXIT_OK && uw_json_lacked_memory())
 		code = UW_EXIT_SPACE; /* what was found wrong may be our own reading */

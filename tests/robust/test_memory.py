@@ -19,6 +19,7 @@ MIB = 1 << 20
 SIZE = int(os.environ.get("UW_MEMORY_MB") or 256) * MIB
 THREADS = 1, 2
 PIECE = 4 * MIB
+BESIDE = 32         # MiB that a tool takes beside the buffers that --memory bounds
 
 
 def limit(threads):
@@ -112,6 +113,17 @@ class Memory(Case):
     def test_widest_tiles(self):
         """As wide as tiled order goes: the largest groups there are, 8 Mi weights."""
         self.measure((SIZE >> 24 << 6, 1 << 17))
+
+    def test_bound(self):
+        """--memory, with many threads asked for: a bundle made, made again of another one, verified, restored."""
+        source = self.make((SIZE // 8192, 4096))
+        for mib in 128, 256:
+            for args in (["compress", source, "-o", self.path("b"), "-f"], ["compress", self.path("b"), "-o", self.path("c"), "-f"],
+                         ["verify", self.path("b")], ["decompress", self.path("b"), "-o", self.path("out"), "-f"]):
+                status, size, _ = peak(tool_command(*args, "-T16", "--memory", "%dM" % mib), environment(TMPDIR=self.tmp))
+                self.assertEqual(status, 0, args)
+                print("  %-40s %6.1f MiB, bound %d" % (args[0], size / MIB, mib), flush=True)
+                self.assertLessEqual(size, (mib + BESIDE) * MIB, args)
 
     def test_opaque(self):
         """One byte behind the last tensor: no safetensors file, carried as bytes."""

@@ -19,7 +19,7 @@ enum uw_exit uw_exit_of_status(enum uw_status status)
 	case UW_ERR_TABLE:
 	case UW_ERR_BITS:
 	case UW_ERR_PATCH: return UW_EXIT_CORRUPT;
-	case UW_ERR_CANCELLED: /* by a signal, which main raises again; only seen if that fails */
+	case UW_ERR_CANCELLED: return UW_EXIT_TIME; /* or by a signal, which main raises again */
 	case UW_ERR_IO:
 	case UW_ERR_DEVICE: return UW_EXIT_IO;
 	case UW_ERR_NOMEM:

@@ -56,6 +56,7 @@ static enum uw_status write_container(struct state *s, const struct uw_blob *blo
 	struct uw_pack_options options = {
 		.prove = s->options->check && s->sink != NULL,
 		.source = observe_source,
+		.read_nbytes = s->source->read_nbytes,
 		.group = s->options->group != NULL ? observe_group : NULL,
 		.ctx = s,
 	};

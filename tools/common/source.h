@@ -41,6 +41,7 @@ struct uw_source {
 	const struct uw_source_ops *ops;
 	bool single;         /* one single file without a folder */
 	uint64_t nbytes;     /* of all entries together; 0 if that is not known beforehand */
+	uint64_t read_nbytes; /* most memory that one read of the opened entry takes for buffers */
 	/* Set by whoever opened it (uw_tool_watch), before the first call of next; may be NULL. */
 	void (*warn)(void *ctx, const char *text);
 	bool (*cancelled)(void *ctx); /* asked while an archive is read, also while its other end keeps us waiting: UW_ERR_CANCELLED */

@@ -55,6 +55,7 @@ static enum uw_status open_entry(struct uw_source *source, struct uw_blob *blob,
 	if (status != UW_OK)
 		return status;
 	s->open = true;
+	s->source.read_nbytes = s->file.is_container ? uw_container_read_nbytes(&s->file.container) : 0;
 	*blob = s->file.source;
 	return UW_OK;
 }

@@ -38,7 +38,9 @@ static void at_exit(void)
 
 static bool cancelled(void *ctx)
 {
-	return uw_interrupted();
+	const struct uw_tool *tool = ctx;
+
+	return uw_interrupted() || (tool->end_ns != UINT64_MAX && uw_clock_ns() >= tool->end_ns);
 }
 
 static void add_progress(void *ctx, uint64_t nbytes)
@@ -84,7 +86,7 @@ void uw_tool_tell_times(const struct uw_tool *tool, const char *code, uint64_t n
 
 void uw_tool_init(struct uw_tool *tool, unsigned nthreads)
 {
-	*tool = (struct uw_tool){ 0 };
+	*tool = (struct uw_tool){ .end_ns = UINT64_MAX };
 	uw_cpu_ops_init(&tool->ops, cpu_flags());
 	tool->job = (struct uw_job){
 		.ops = &tool->ops,
@@ -128,6 +130,10 @@ int uw_tool_failure(const char *path, const struct uw_error *err)
 		struct uw_error memory = { .status = UW_ERR_NOMEM, .file_off = UW_NO_OFFSET };
 
 		return uw_msg_failure(path, &memory);
+	}
+	if (err->status == UW_ERR_CANCELLED) {
+		uw_msg_error("%s: stopped, the time of --max-time is over", path);
+		return UW_EXIT_TIME;
 	}
 	return uw_msg_failure(path, err);
 }

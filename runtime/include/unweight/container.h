@@ -32,6 +32,9 @@ enum uw_stage {
 struct uw_job {
 	const struct uw_cpu_ops *ops;
 	unsigned nthreads;                             /* at least 1; never changes a result */
+	/* Most bytes that the buffers of what is under way may take, 0 for no bound: fewer threads work if it is not
+	 * enough for all of them, UW_ERR_NOMEM if it is not enough for one. Lists of groups and tensors come on top. */
+	uint64_t memory;
 	bool (*cancelled)(void *ctx);                  /* true: stop soon with UW_ERR_CANCELLED */
 	void (*progress)(void *ctx, uint64_t nbytes);  /* so many more source bytes are done */
 	void (*spent)(void *ctx, enum uw_stage stage, uint64_t ns); /* time of one thread, waiting for I/O included */
@@ -55,6 +58,7 @@ struct uw_pack_options {
 	bool prove; /* decode each group and compare it with its source before it is written: UW_ERR_INTERNAL */
 	/* All source bytes, in order, while groups before are written; may be NULL. */
 	void (*source)(void *ctx, const void *data, size_t nbytes);
+	uint64_t read_nbytes; /* most memory that one read of the source takes, for uw_job.memory */
 	void (*group)(void *ctx, const struct uw_packed_group *packed); /* in order; may be NULL */
 	void *ctx;
 };
@@ -103,6 +107,9 @@ struct uw_pieces {
 UW_MUST_CHECK enum uw_status uw_container_restore(const struct uw_container *container, const struct uw_job *job,
 						  uint64_t first, uint64_t n, const struct uw_pieces *pieces,
 						  struct uw_error *err);
+
+/* Most memory that one read through uw_container_source_blob takes. */
+uint64_t uw_container_read_nbytes(const struct uw_container *container);
 
 /* Reads all stored bytes: checks the hash of every group and that the padding is zero. Decodes nothing. */
 UW_MUST_CHECK enum uw_status uw_container_check(const struct uw_container *container, const struct uw_job *job,
