@@ -102,7 +102,7 @@ static int make_plan(const struct uw_parts_cli *cli, struct uw_tool *tool, const
 	struct uw_bundle bundle;
 	char *where = NULL;
 	int code = UW_EXIT_OK;
-	enum uw_status status = uw_source_open_path(path, &tool->ops, uw_tmp_dir(), &bundle, &source, &err);
+	enum uw_status status = uw_source_open_selected(path, cli->only, &tool->ops, uw_tmp_dir(), &bundle, &source, &err);
 
 	*plan = (struct uw_parts_plan){ 0 };
 	if (status == UW_OK) {
@@ -163,7 +163,7 @@ static int run_part(const struct uw_parts_cli *cli, struct uw_tool *tool, const 
 	struct uw_bundle bundle;
 	char *where = NULL;
 	int code = UW_EXIT_OK;
-	enum uw_status status = uw_source_open_path(path, &tool->ops, uw_tmp_dir(), &bundle, &source, &err);
+	enum uw_status status = uw_source_open_selected(path, cli->only, &tool->ops, uw_tmp_dir(), &bundle, &source, &err);
 
 	run.pack.job = tool->job;
 	if (status == UW_OK) {
@@ -355,6 +355,7 @@ static int print_commands(const struct uw_parts_cli *cli, const char *path, unsi
 		print_quoted(cli->output);
 		print_option(" --max-time ", cli->bounds->max_time);
 		print_option(" --memory ", cli->bounds->memory);
+		print_option(cli->from0 ? " -0 --files-from " : " --files-from ", cli->files_from);
 		printf(" -- ");
 		print_quoted(path);
 		printf("\n");

@@ -4,6 +4,7 @@
 #define UW_COMPRESS_PARTS_H
 
 #include "bounds.h"
+#include "file_list.h"
 #include "parts.h"
 
 /* Ids of the options, far from the tool's others. */
@@ -28,6 +29,9 @@ struct uw_parts_cli {
 	const struct uw_parts_opts *opts;
 	const struct uw_bounds *bounds;
 	const char *output, *json;
+	const char *files_from; /* NULL, or where `only` came from */
+	bool from0;
+	const struct uw_file_list *only; /* NULL: all of the model */
 	bool force;
 	struct uw_pack_model pack; /* but for the job */
 	void (*kept)(void *ctx, const struct uw_manifest_file *file);

@@ -225,29 +225,6 @@ static enum uw_status single_unchanged(struct uw_source *source, struct uw_error
 
 static const struct uw_source_ops single_ops = { single_next, single_open, single_unchanged, NULL };
 
-static enum uw_status hash_bytes(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
-{
-	uw_sha256_update(ctx, data, nbytes);
-	return UW_OK;
-}
-
-static enum uw_status hash_source(const struct uw_job *job, const struct uw_blob *blob, uint8_t *digest,
-				  struct uw_error *err)
-{
-	struct uw_job quiet = *job;
-	struct uw_sha256 h;
-	enum uw_status status = uw_sha256_init(&h, err);
-
-	if (status != UW_OK)
-		return status;
-	quiet.progress = NULL; /* the restoring counts */
-	status = uw_blob_each(&quiet, blob, hash_bytes, &h, err);
-	if (status == UW_OK)
-		return uw_sha256_final(&h, digest, err);
-	uw_sha256_free(&h);
-	return status;
-}
-
 /* The container's size and index hash, of whatever stands there. */
 static enum uw_status identify(const struct uw_bundle *stored, const char *path, struct uw_manifest_file *file,
 			       struct uw_error *err)
@@ -277,10 +254,12 @@ static enum uw_status try_keep(const struct part *p, const struct uw_blob *blob,
 {
 	struct uw_bundle stored = { .ops = p->run->pack.job.ops };
 	struct uw_error problem = { .file_off = UW_NO_OFFSET };
+	struct uw_job quiet = p->run->pack.job;
 	enum uw_status status = UW_OK;
 	struct stat st;
 
 	*kept = false;
+	quiet.progress = NULL; /* the restoring counts */
 	stored.fd = open(p->dir->files, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (stored.fd < 0)
 		return uw_fail_errno(err, errno, "cannot open '%s'", p->dir->files);
@@ -288,7 +267,7 @@ static enum uw_status try_keep(const struct part *p, const struct uw_blob *blob,
 	    ((st.st_mode & S_IXUSR) != 0) == file->executable) {
 		status = file->container ? identify(&stored, path, file, &problem) : UW_OK;
 		if (status == UW_OK)
-			status = hash_source(&p->run->pack.job, blob, file->sha256, &problem);
+			status = uw_blob_sha256(&quiet, blob, file->sha256, &problem);
 		if (status == UW_OK)
 			status = uw_file_restore(&stored, file, UW_RESTORE_SHA256, &p->run->pack.job, NULL, &problem);
 		*kept = status == UW_OK;
