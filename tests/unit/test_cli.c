@@ -313,7 +313,7 @@ static void exit_codes(void **state)
 		int exit_code;
 	} cases[] = {
 		{UW_OK, 0},             {UW_ERR_ARG, 2},        {UW_ERR_SPACE, 70},    {UW_ERR_UNSUPPORTED, 8},
-		{UW_ERR_EXISTS, 4},     {UW_ERR_NOT_FOUND, 3},  {UW_ERR_CANCELLED, 6}, {UW_ERR_MAGIC, 5},
+		{UW_ERR_EXISTS, 4},     {UW_ERR_NOT_FOUND, 3},  {UW_ERR_CANCELLED, 124}, {UW_ERR_MAGIC, 5},
 		{UW_ERR_VERSION, 8},    {UW_ERR_FEATURE, 8},    {UW_ERR_TRUNCATED, 5}, {UW_ERR_LAYOUT, 5},
 		{UW_ERR_CHECKSUM, 5},   {UW_ERR_MISMATCH, 1},   {UW_ERR_TABLE, 5},     {UW_ERR_BITS, 5},
 		{UW_ERR_PATCH, 5},      {UW_ERR_FORMAT, 3},     {UW_ERR_PATH, 3},      {UW_ERR_IO, 6},
