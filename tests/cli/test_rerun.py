@@ -11,8 +11,8 @@ import subprocess
 import time
 import unittest
 
-from common import (TIMEOUT, Case, change_manifest, content, environment, read, read_manifest, read_tree, small_model, tar_of,
-                    tool_command, write, write_tree)
+from common import (TIMEOUT, Case, change_manifest, content, environment, normal, read, read_manifest, read_tree, small_model, tar_of,
+                    tool_command, tree_of_tar, write, write_tree)
 
 IS_ROOT = os.geteuid() == 0
 TREE = {"a.safetensors": small_model(1), "b.safetensors": small_model(2), "config.json": b"{}", "run.sh": (b"#!/bin/sh\n", True),
@@ -221,6 +221,91 @@ class SkipExisting(Case):
         self.skip("-", "-f", expect=2)
         self.skip("model", "--part", "1/1", expect=2)
         self.assert_untouched()
+
+
+class Restore(Case):
+    """The same switches of decompress."""
+    def setUp(self):
+        super().setUp()
+        self.model(TREE)
+        self.compress("model", "b")
+        self.compress("model", "b.tar")
+
+    def stamps(self, folder):
+        return {os.path.join(at, f): os.stat(os.path.join(at, f)).st_ino for at, _, files in os.walk(self.path(folder)) for f in files}
+
+    def test_files_from(self):
+        write(self.path("list"), b"sub\nrun.sh\n")
+        want = {p: TREE[p] for p in ("sub/a", "sub/deep/b", "run.sh")}
+        self.assert_tree(self.restore("b", "r", "--files-from", "list"), want)
+        self.assert_tree(self.restore("b.tar", "r2", "--files-from", "list"), want)
+        self.run_tool("decompress", "b", "-o", "r3", "--files-from", "-", "-0", input=b"sub\0run.sh\0")
+        self.assert_tree(self.path("r3"), want)
+        self.restore("b", "out.tar", "--files-from", "list")
+        self.assertEqual(tree_of_tar(read(self.path("out.tar"))), normal(want))
+        nbytes = sum(len(content(v)[0]) for v in want.values())
+        self.restore("b", "r4", "--files-from", "list", "--max-output", str(nbytes))
+        self.run_tool("decompress", "b", "-o", "x", "--files-from", "list", "--max-output", str(nbytes - 1), expect=4)
+        digest = self.inspect("b")["source_sha256"]
+        self.restore("b", "r5", "--files-from", "list", "--expect-digest", digest)
+        for text in b"nosuch\n", b"run.sh/x\n", b"", b"../x\n":
+            write(self.path("list"), text)
+            self.run_tool("decompress", "b", "-o", "x", "--files-from", "list", expect=3)
+        self.assert_nothing("x")
+
+    def test_skip_existing(self):
+        self.restore("b", "r", "--skip-existing")
+        before = self.stamps("r")
+        for extra in [], ["-f"]:
+            self.restore("b", "r", "--skip-existing", *extra)
+            self.restore("b.tar", "r/", "--skip-existing", *extra)
+        self.assertEqual(self.stamps("r"), before)
+        write(self.path("r/own"), b"own")
+        for damage in (lambda: write(self.path("r/a.safetensors"), read(self.path("r/a.safetensors"))[:-1] + b"x"),
+                       lambda: os.chmod(self.path("r/run.sh"), 0o644), lambda: os.remove(self.path("r/sub/deep/b")),
+                       lambda: write(self.path("r/sub-c"), b"cc"),
+                       lambda: (os.remove(self.path("r/config.json")), os.symlink("../model/config.json", self.path("r/config.json")))):
+            damage()
+            now = self.stamps("r")
+            self.assertIn("is missing or another", self.run_tool("decompress", "b", "-o", "r", "--skip-existing", expect=1).stderr)
+            self.assertEqual(self.stamps("r"), now)
+            self.restore("b", "r", "--skip-existing", "-f")
+            self.assert_tree(self.path("r"), {**TREE, "own": b"own"})
+            changed = {p for p, inode in self.stamps("r").items() if before.get(p) not in (None, inode)}
+            self.assertLessEqual(len(changed), 1)
+            before = self.stamps("r")
+
+    def test_selected_files_that_are_there(self):
+        write(self.path("list"), b"config.json\n")
+        self.restore("b", "r", "--files-from", "list")
+        self.restore("b", "r", "--files-from", "list", "--skip-existing")
+        self.run_tool("decompress", "b", "-o", "r", "--skip-existing", expect=1)
+        self.restore("b", "r", "--skip-existing", "-f")
+        self.assert_tree(self.path("r"), TREE)
+
+    def test_single_file(self):
+        write(self.path("m.safetensors"), small_model())
+        self.compress("m.safetensors", "one")
+        self.restore("one", "copy")
+        inode = os.stat(self.path("copy")).st_ino
+        self.restore("one", "copy", "--skip-existing")
+        self.restore("one", ".", "--skip-existing")
+        self.assertEqual(os.stat(self.path("copy")).st_ino, inode)
+        write(self.path("copy"), b"no")
+        self.run_tool("decompress", "one", "-o", "copy", "--skip-existing", expect=1)
+        self.restore("one", "copy", "--skip-existing", "-f")
+        self.assertEqual(read(self.path("copy")), small_model())
+        container = os.path.join("one", "m.safetensors.uw")         # it knows no SHA-256
+        self.run_tool("decompress", container, "-o", "copy", "--skip-existing", expect=1)
+        self.restore(container, "copy", "--skip-existing", "-f")
+
+    def test_usage(self):
+        write(self.path("list"), b"config.json\n")
+        for args in (["-0"], ["--tensor", "w", "--files-from", "list"], ["--tensor", "w", "--skip-existing"]):
+            self.run_tool("decompress", "b", "-o", "x", *args, expect=2)
+        for out in "x.tar", "x.zip", "-":
+            self.run_tool("decompress", "b", "-o", out, "--skip-existing", expect=2)
+        self.assert_nothing("x")
 
 
 class Rm(Case):
