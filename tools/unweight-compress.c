@@ -139,6 +139,7 @@ static void account_file(void *ctx, const struct uw_packed_file *packed)
 {
 	const struct uw_classified *c = packed->classified;
 	struct account *account = ctx;
+	char digest[2 * UW_SHA256_NBYTES + 1];
 
 	if (c->odd) {
 		uw_msg_warn("%s: carried whole: %s", packed->file->path, c->reason);
@@ -149,10 +150,11 @@ static void account_file(void *ctx, const struct uw_packed_file *packed)
 	uw_progress_file(packed->file->path, packed->file->nbytes, packed->stored_nbytes, NULL);
 	account->src_nbytes += packed->file->nbytes;
 	account->stored_nbytes += packed->stored_nbytes;
+	uw_hex(packed->file->sha256, UW_SHA256_NBYTES, digest);
 	json_array_append_new(account->files,
-			      json_pack("{s:s, s:s, s:I, s:I, s:o?}", "path", packed->file->path, "kind",
+			      json_pack("{s:s, s:s, s:I, s:I, s:s, s:o?}", "path", packed->file->path, "kind",
 					uw_file_kind_name(c->kind), "bytes", (json_int_t)packed->file->nbytes, "stored_bytes",
-					(json_int_t)packed->stored_nbytes, "warning",
+					(json_int_t)packed->stored_nbytes, "sha256", digest, "warning",
 					c->odd ? uw_json_text(c->reason) : NULL));
 }
 
@@ -378,14 +380,17 @@ static void account_kept(void *ctx, const struct uw_manifest_file *file)
 {
 	uint64_t stored = file->container ? file->id.nbytes : file->nbytes;
 	struct account *account = ctx;
+	char digest[2 * UW_SHA256_NBYTES + 1];
 
 	uw_msg_info("%s: done before, %llu -> %llu bytes", file->path, (unsigned long long)file->nbytes,
 		    (unsigned long long)stored);
 	uw_progress_file(file->path, file->nbytes, stored, "kept");
 	account->src_nbytes += file->nbytes;
 	account->stored_nbytes += stored;
-	json_array_append_new(account->files, json_pack("{s:s, s:b, s:I, s:I}", "path", file->path, "kept", 1, "bytes",
-							(json_int_t)file->nbytes, "stored_bytes", (json_int_t)stored));
+	uw_hex(file->sha256, UW_SHA256_NBYTES, digest);
+	json_array_append_new(account->files, json_pack("{s:s, s:b, s:I, s:I, s:s}", "path", file->path, "kept", 1,
+							"bytes", (json_int_t)file->nbytes, "stored_bytes",
+							(json_int_t)stored, "sha256", digest));
 }
 
 static const struct uw_file_list *only(const struct opts *o)

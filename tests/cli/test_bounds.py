@@ -7,7 +7,7 @@ import pty
 import subprocess
 import time
 
-from common import (MANIFEST, TIMEOUT, Case, environment, read_tree, safetensors, seal, small_model, tar_bytes, tar_member, tool_command,
+from common import (MANIFEST, TIMEOUT, WRAPPER, Case, environment, read_tree, safetensors, seal, small_model, tar_bytes, tar_member, tool_command,
                     weights, write, write_tree)
 
 TOO_LATE = 124
@@ -163,6 +163,32 @@ class MaxTime(Case):
             self.run_tool("verify", "b", "--max-time", good)
         for wrong in "", "0", "-1", "x", "5w", "5ss", "1e12", "nan", "inf", " 1", "1 s":
             self.run_tool("verify", "b", "--max-time", wrong, expect=2)
+
+
+class Threads(Case):
+    def used(self, threads, *args):
+        """The threads of a tool that has something to do for all of them."""
+        sparse_shard(self.path("m.safetensors"))
+        p = subprocess.Popen(tool_command("scan", "m.safetensors", "--max-time", "20", *args), cwd=self.dir, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, env=environment(TMPDIR=self.tmp, UNWEIGHT_THREADS=threads))
+        self.addCleanup(p.wait)
+        self.addCleanup(p.kill)
+        most, deadline = 0, time.monotonic() + 1
+        while time.monotonic() < deadline and most < 3:
+            most = max(most, len(os.listdir("/proc/%d/task" % p.pid)))
+        return most
+
+    def test_environment(self):
+        if WRAPPER:
+            self.skipTest("the wrapper has threads of its own")
+        self.assertEqual(self.used("3"), 3)
+        self.assertEqual(self.used("3", "-T1"), 1)
+        self.assertEqual(self.used("1"), 1)
+
+    def test_wrong(self):
+        for wrong in "x", "-1", "1025":
+            r = self.run_tool("verify", "b", env={"UNWEIGHT_THREADS": wrong}, expect=2)
+            self.assertIn("UNWEIGHT_THREADS", r.stderr)
 
 
 class Memory(Case):

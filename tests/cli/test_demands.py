@@ -58,6 +58,7 @@ class Demands(Case):
     def test_digest(self):
         report = json.loads(self.run_tool("compress", "model", "-o", "b", "--json", "-", "--expect-digest", self.digest.upper()).stdout)
         self.assertEqual(report["source_sha256"], self.digest)
+        self.assertEqual({f["path"]: f["sha256"] for f in report["files"]}, {p: hashlib.sha256(v).hexdigest() for p, v in self.tree.items()})
         self.assertEqual(self.inspect("b")["source_sha256"], self.digest)
         self.assertIn(self.digest, self.run_tool("inspect", "b").stdout)
         self.compress("b", "inference", "-p", "inference", "--expect-digest", self.digest)

@@ -135,6 +135,8 @@ class SkipExisting(Case):
         self.assert_untouched()
         report = json.loads(self.skip("model", "--json", "-", "--sha256sums", "SUMS").stdout)
         self.assertTrue(all(f["kept"] for f in report["files"]))
+        self.assertEqual({f["path"]: f["sha256"] for f in report["files"]},
+                         {p: hashlib.sha256(content(v)[0]).hexdigest() for p, v in TREE.items()})
         self.assertEqual(report["bytes"], sum(len(content(v)[0]) for v in TREE.values()))
         self.assertIn(hashlib.sha256(b"{}").hexdigest() + "  config.json\n", read(self.path("SUMS")).decode())
         self.skip("model", "--expect-digest", report["source_sha256"], "--min-saving", "1")

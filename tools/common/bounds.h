@@ -12,8 +12,8 @@ enum { UW_OPT_PROGRESS = 200, UW_OPT_MAX_TIME, UW_OPT_MEMORY };
 #define UW_BOUND_OPTIONS \
 	{ 0, "max-time", "DURATION", "stop after so long, with exit code 124: seconds, or a number with s, m, h or d", \
 	  UW_OPT_MAX_TIME }, \
-	{ 0, "memory", "SIZE", "most that the buffers may take; fewer threads work if need be. K, M, G, T are powers of\n" \
-	  "1024", UW_OPT_MEMORY }, \
+	{ 0, "memory", "SIZE", "most that the buffers may take (default: 3/4 of the cgroup's limit); fewer threads work if\n" \
+	  "need be. K, M, G, T are powers of 1024", UW_OPT_MEMORY }, \
 	{ 0, "progress", "HOW", "auto (the default): a bar if standard error is a terminal; none; or json: standard\n" \
 	  "error gets nothing but JSON, an object a line", UW_OPT_PROGRESS, "auto none json" }
 

@@ -63,6 +63,21 @@ static uint32_t cpu_flags(void)
 	return uw_cpu_flags() & mask;
 }
 
+/* UNWEIGHT_THREADS stands for -T where there is none. */
+static unsigned default_threads(void)
+{
+	const char *text = getenv("UNWEIGHT_THREADS");
+	unsigned nthreads;
+
+	if (text == NULL || text[0] == '\0')
+		return uw_cpus_available();
+	if (!uw_parse_threads(text, &nthreads)) {
+		uw_msg_error("that was UNWEIGHT_THREADS");
+		exit(UW_EXIT_USAGE);
+	}
+	return nthreads;
+}
+
 static void add_time(void *ctx, enum uw_stage stage, uint64_t ns)
 {
 	struct uw_tool *tool = ctx;
@@ -90,7 +105,7 @@ void uw_tool_init(struct uw_tool *tool, unsigned nthreads)
 	uw_cpu_ops_init(&tool->ops, cpu_flags());
 	tool->job = (struct uw_job){
 		.ops = &tool->ops,
-		.nthreads = nthreads != 0 ? nthreads : uw_cpus_available(),
+		.nthreads = nthreads != 0 ? nthreads : default_threads(),
 		.cancelled = cancelled,
 		.progress = add_progress,
 		.spent = add_time,
