@@ -99,7 +99,8 @@ static enum uw_status compare(const struct uw_existing *existing, struct uw_tool
 	if (status != UW_OK)
 		return status;
 	quiet.progress = NULL;
-	status = uw_bundle_verify(bundle, existing->decode ? UW_VERIFY_DECODE : UW_VERIFY_CHECKSUM, &quiet, take_verdict, &worst);
+	status = uw_bundle_verify(bundle, existing->decode ? UW_VERIFY_DECODE : UW_VERIFY_CHECKSUM, &quiet,
+				  take_verdict, &worst);
 	if (status != UW_OK)
 		*err = found;
 	return status;

@@ -14,10 +14,11 @@ struct uw_existing {
 };
 
 /*
- * UW_OK: a bundle of this profile whose stored bytes are right by their checksums (and more if `decode` is set), and whose source is this
- * one by path, executable bit and SHA-256 of every file; `manifest` is its manifest then. The source is read
- * up. UW_ERR_MISMATCH: a good bundle of another source or profile; UW_ERR_EXISTS: no bundle; any status of a bundle
- * that is corrupt, or of a failure. `where` gets the path it happened at, malloced. Free the manifest in any case.
+ * UW_OK: a bundle of this profile whose stored bytes are right by their checksums (and more if `decode` is set), and
+ * whose source is this one by path, executable bit and SHA-256 of every file; `manifest` is its manifest then. The
+ * source is read up. UW_ERR_MISMATCH: a good bundle of another source or profile; UW_ERR_EXISTS: no bundle; any status
+ * of a bundle that is corrupt, or of a failure. `where` gets the path it happened at, malloced. Free the manifest in
+ * any case.
  */
 UW_MUST_CHECK enum uw_status uw_existing_look(const struct uw_existing *existing, struct uw_tool *tool,
 					      struct uw_source *source, struct uw_manifest *manifest, char **where,

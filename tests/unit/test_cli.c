@@ -387,7 +387,8 @@ static uint64_t memory(const char *self)
 static void cgroup_quotas(void **state)
 {
 	static const char *const files[] = {
-		"self", "memory.max", "a/memory.max", "memory/g/memory.limit_in_bytes", "memory/g", "memory", "cpu.max", "a/cpu.max", "a/b/cpu.max", "cpu,cpuacct/g/cpu.cfs_quota_us",
+		"self", "memory.max", "a/memory.max", "memory/g/memory.limit_in_bytes", "memory/g", "memory",
+		"cpu.max", "a/cpu.max", "a/b/cpu.max", "cpu,cpuacct/g/cpu.cfs_quota_us",
 		"cpu,cpuacct/g/cpu.cfs_period_us", "cpu,cpuacct/g", "cpu,cpuacct", "a/b", "a", "",
 	};
 

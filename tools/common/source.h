@@ -65,8 +65,8 @@ struct uw_source {
  */
 UW_MUST_CHECK enum uw_status uw_source_open_file(const char *path, struct uw_source **source, struct uw_error *err);
 UW_MUST_CHECK enum uw_status uw_source_open_folder(const char *path, struct uw_source **source, struct uw_error *err);
-/* The same folder, but only the files that the list has: what else lies there is not even looked at. UW_ERR_NOT_FOUND: a
- * path of the list has no file. */
+/* The same folder, but only the files that the list has: what else lies there is not even looked at.
+ * UW_ERR_NOT_FOUND: a path of the list has no file. */
 struct uw_file_list;
 UW_MUST_CHECK enum uw_status uw_source_open_folder_of(const char *path, const struct uw_file_list *only,
 						      struct uw_source **source, struct uw_error *err);

@@ -19,8 +19,8 @@ struct uw_tool {
 	_Atomic uint64_t spent_ns[UW_NSTAGES];
 };
 
-/* nthreads 0: what UNWEIGHT_THREADS says, or all CPUs available. Installs the signal handlers. Ends the program (exit 2)
- * if that is no number, or UW_CPU_LEVEL names no level. */
+/* nthreads 0: what UNWEIGHT_THREADS says, or all CPUs available. Installs the signal handlers. Ends the program (exit
+ * 2) if that is no number, or UW_CPU_LEVEL names no level. */
 void uw_tool_init(struct uw_tool *tool, unsigned nthreads);
 
 /* Shows the source's warnings, and lets signals stop its waiting. */
