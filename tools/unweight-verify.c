@@ -7,7 +7,7 @@
 #include "tool.h"
 #include "verify.h"
 
-enum { OPT_LEVEL, OPT_AGAINST, OPT_SUMS, OPT_EXPECT, OPT_THREADS, OPT_JSON, OPT_JUNIT };
+enum { OPT_LEVEL, OPT_AGAINST, OPT_SUMS, OPT_EXPECT, OPT_THREADS, OPT_JSON, OPT_JUNIT, OPT_GITHUB };
 
 static const struct uw_option options[] = {
 	{ 'l', "level", "LEVEL", "structure, checksum or decode (the default)", OPT_LEVEL,
@@ -19,6 +19,8 @@ static const struct uw_option options[] = {
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "json", "FILE", "write a report; - is standard output", OPT_JSON },
 	{ 0, "junit", "FILE", "write a JUnit XML report, one test case a file", OPT_JUNIT },
+	{ 0, "github", NULL, "if GITHUB_ACTIONS is true, say on standard output what is bad as GitHub annotates it",
+	  OPT_GITHUB },
 	UW_BOUND_OPTIONS,
 	{ 0 },
 };
@@ -42,7 +44,7 @@ struct opts {
 	const char *against, *sums, *json, *junit;
 	unsigned nthreads;
 	struct uw_bounds bounds;
-	bool expect;
+	bool expect, github;
 	uint8_t expected[UW_SHA256_NBYTES];
 };
 
@@ -72,6 +74,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
 	case OPT_JSON: o->json = arg; return true;
 	case OPT_JUNIT: o->junit = arg; return true;
+	case OPT_GITHUB: o->github = true; return true;
 	}
 	return uw_bounds_option(&o->bounds, id, arg);
 }
@@ -83,7 +86,28 @@ struct findings {
 	json_t *files; /* in order; each with "check", "path", "bytes", "status" and what was wrong */
 	const char *check;
 	uint64_t ngood, nbad;
+	bool github;
 };
+
+/* What would end a workflow command or one of its properties, and percent signs, as %XX. */
+static void print_command_text(const char *text, const char *specials)
+{
+	for (; *text != '\0'; text++) {
+		if (strchr(specials, *text) != NULL)
+			printf("%%%02X", (unsigned char)*text);
+		else
+			putchar(*text);
+	}
+}
+
+static void annotate(const struct findings *f, const char *path, const struct uw_error *err)
+{
+	printf("::error file=");
+	print_command_text(path, "%\r\n:,");
+	printf(",title=unweight-verify%%3A %s::", f->check);
+	print_command_text(err->what[0] != '\0' ? err->what : uw_status_text(err->status), "%\r\n");
+	putchar('\n');
+}
 
 static void take_verdict(void *ctx, const struct uw_verdict *verdict)
 {
@@ -96,6 +120,8 @@ static void take_verdict(void *ctx, const struct uw_verdict *verdict)
 		uw_tool_failure(verdict->path != NULL ? path : f->bundle, &verdict->err);
 	else
 		uw_msg_info("%s: %s: good", path, f->check);
+	if (bad && f->github)
+		annotate(f, verdict->path != NULL ? path : f->bundle, &verdict->err);
 	f->ngood += !bad;
 	f->nbad += bad;
 	if (verdict->path != NULL)
@@ -259,9 +285,16 @@ static enum uw_status all_checks(struct uw_tool *tool, const struct opts *o, con
 	return worst;
 }
 
+static bool in_github(void)
+{
+	const char *value = getenv("GITHUB_ACTIONS");
+
+	return value != NULL && strcmp(value, "true") == 0;
+}
+
 static int run(const struct opts *o, const char *path)
 {
-	struct findings f = { .bundle = path, .files = json_array() };
+	struct findings f = { .bundle = path, .files = json_array(), .github = o->github && in_github() };
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_tool tool;
 	int code;
@@ -280,6 +313,11 @@ static int run(const struct opts *o, const char *path)
 	return code;
 }
 
+static bool is_stdout(const char *path)
+{
+	return path != NULL && strcmp(path, "-") == 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct opts o = { .level = UW_VERIFY_DECODE };
@@ -287,5 +325,9 @@ int main(int argc, char **argv)
 
 	if (r.exit_code >= 0)
 		return r.exit_code;
+	if (o.github + is_stdout(o.json) + is_stdout(o.junit) > 1) {
+		uw_msg_error("only one of reports and annotations can go to standard output");
+		return UW_EXIT_USAGE;
+	}
 	return uw_tool_exit(run(&o, r.args[0]));
 }
