@@ -15,12 +15,14 @@
 #include "tool.h"
 
 enum { OPT_OUTPUT, OPT_PROFILE, OPT_THREADS, OPT_FORCE, OPT_STRICT, OPT_NO_CHECK, OPT_JSON, OPT_SUMS, OPT_SIGNING,
-       OPT_EXPECT, OPT_MIN_SAVING };
+       OPT_EXPECT, OPT_MIN_SAVING, OPT_BASE };
 
 static const struct uw_option options[] = {
 	{ 'o', "output", "BUNDLE", "where to write: a folder, NAME.tar, or - for a tar on standard output", OPT_OUTPUT },
 	{ 'p', "profile", "PROFILE", "distribution (smallest; the default) or inference (for serving)", OPT_PROFILE,
 	  "distribution inference" },
+	{ 0, "base", "BUNDLE", "store only what differs from the model in this bundle, which whoever restores the new\n"
+	  "one needs as well, in whatever bundle", OPT_BASE },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs. Never changes the output", OPT_THREADS },
 	{ 'f', "force", NULL, "replace an existing bundle", OPT_FORCE },
 	{ 0, "strict", NULL, "refuse odd files (malformed safetensors, pickles, GGUF) instead of carrying them", OPT_STRICT },
@@ -58,7 +60,7 @@ static const struct uw_cli cli = {
 		  "failed; they share the folder BUNDLE.parts, nothing else. Then --merge makes the same bundle that one machine\n"
 		  "would have made.\n\n"
 		  "Exit codes: 0 done, 1 the source changed meanwhile, is another or saves too little, 2 usage,\n"
-		  "3 input not acceptable, 4 output exists or a part is missing, 5 corrupt source bundle, 6 I/O error,\n"
+		  "3 input not acceptable, or not the base, 4 output exists or a part is missing, 5 corrupt source bundle, 6 I/O error,\n"
 		  "7 out of space or memory, 8 unsupported, 70 bug.",
 	.options = options,
 	.min_args = 0,
@@ -66,7 +68,7 @@ static const struct uw_cli cli = {
 };
 
 struct opts {
-	const char *output, *json, *sums, *signing;
+	const char *output, *json, *sums, *signing, *base;
 	bool expect;
 	uint8_t expected[UW_SHA256_NBYTES];
 	double min_saving; /* percent; negative: any */
@@ -104,6 +106,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_SUMS: o->sums = arg; return true;
 	case OPT_SIGNING: o->signing = arg; return true;
 	case OPT_EXPECT: return o->expect = uw_parse_digest(arg, o->expected);
+	case OPT_BASE: o->base = arg; return true;
 	case OPT_MIN_SAVING: return uw_parse_percent(arg, &o->min_saving);
 	}
 	return uw_parts_option(&o->parts, id, arg);
@@ -315,14 +318,15 @@ static int write_lists(const struct opts *o, const struct uw_manifest *manifest,
 	return code;
 }
 
-static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *source, const char *path,
-		struct account *account)
+static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *source, struct uw_bundle_base *base,
+		const char *path, struct account *account)
 {
 	struct uw_pack_model options_ = {
 		.job = tool->job,
 		.profile = o->profile,
 		.strict = o->strict,
 		.check = !o->no_check,
+		.base = base,
 		.file = account_file,
 		.ctx = account,
 	};
@@ -387,21 +391,27 @@ static struct uw_parts_cli parts_of(const struct opts *o, struct account *accoun
 	};
 }
 
+/* A source that is a bundle may have the same base. */
 static int run_whole(struct uw_tool *tool, const struct opts *o, const char *path, struct account *account)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_source *source = NULL;
-	struct uw_bundle bundle;
-	int code;
+	struct uw_bundle bundle = { .fd = -1 };
+	struct uw_bundle_base *base;
+	int code = uw_tool_open_base(tool, o->base, &base);
 
-	if (uw_source_open_path(path, &tool->ops, uw_tmp_dir(), &bundle, &source, &err) != UW_OK) {
-		code = uw_tool_failure(path, &err);
-	} else {
-		uw_tool_watch(tool, source);
-		code = pack(tool, o, source, path, account);
+	if (code == UW_EXIT_OK) {
+		if (uw_source_open_path(path, &tool->ops, uw_tmp_dir(), &bundle, &source, &err) != UW_OK ||
+		    uw_bundle_set_base(&bundle, uw_bundle_base(base), &err) != UW_OK) {
+			code = uw_tool_failure(path, &err);
+		} else {
+			uw_tool_watch(tool, source);
+			code = pack(tool, o, source, base, path, account);
+		}
 	}
 	uw_source_close(&source);
 	uw_bundle_close(&bundle);
+	uw_bundle_base_close(&base);
 	return code;
 }
 
@@ -429,6 +439,17 @@ static int run(const struct opts *o, const char *path)
 static bool demands_whole(const struct opts *o)
 {
 	return o->sums != NULL || o->signing != NULL || o->expect || isfinite(o->min_saving);
+}
+
+static int check_base(const struct opts *o)
+{
+	if (o->base == NULL || (o->parts.mode == UW_PARTS_NONE && o->profile == UW_PROFILE_DISTRIBUTION))
+		return UW_EXIT_OK;
+	if (o->profile != UW_PROFILE_DISTRIBUTION)
+		uw_msg_error("--base is for the profile distribution: serving code cannot use differences where they lie");
+	else
+		uw_msg_error("--base makes a whole bundle, and no parts of one");
+	return UW_EXIT_USAGE;
 }
 
 static int uses_of_stdout(const struct opts *o)
@@ -473,6 +494,8 @@ int main(int argc, char **argv)
 		uw_msg_error("lists, digest and saving are those of a whole bundle: verify has them for one that was merged");
 		code = UW_EXIT_USAGE;
 	}
+	if (code == UW_EXIT_OK)
+		code = check_base(&o);
 	if (code == UW_EXIT_OK && o.parts.mode != UW_PARTS_PLAN && o.parts.mode != UW_PARTS_STATUS)
 		code = check_output(&o);
 	if (code != UW_EXIT_OK)

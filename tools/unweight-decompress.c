@@ -8,12 +8,13 @@
 #include "tool.h"
 #include "unweight/checked.h"
 
-enum { OPT_OUTPUT, OPT_THREADS, OPT_FORCE, OPT_TENSOR, OPT_SHA256, OPT_EXPECT, OPT_MAX_OUTPUT };
+enum { OPT_OUTPUT, OPT_THREADS, OPT_FORCE, OPT_TENSOR, OPT_SHA256, OPT_EXPECT, OPT_MAX_OUTPUT, OPT_BASE };
 
 static const struct uw_option options[] = {
 	{ 'o', "output", "PATH", "where to write: a folder, a file if the bundle was made from one file,\n"
 	  "NAME.tar, .tar.gz, .tar.zst or .zip, or - for a tar on standard output", OPT_OUTPUT },
 	{ 0, "tensor", "NAME", "restore only this tensor's bytes, into one raw file or standard output", OPT_TENSOR },
+	{ 0, "base", "BUNDLE", "the base of a bundle that stores only what differs from it; any bundle of that model", OPT_BASE },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "sha256", NULL, "compare the SHA-256 of each restored file with the manifest too", OPT_SHA256 },
 	{ 0, "expect-digest", "SHA256", "restore nothing unless the source has this digest: that of the list of its\n"
@@ -34,7 +35,8 @@ static const struct uw_cli cli = {
 		  "final name before all of it is right. For damage these checksums (XXH3, 64 and 128 bits) are as good as\n"
 		  "the SHA-256 of the source files, which stand in the bundle too: --sha256 and unweight-verify check those,\n"
 		  "for whoever wants to compare them with the digests that a hub states.\n\n"
-		  "Exit codes: 0 done, 1 another digest, 2 usage, 3 no such tensor, 4 output exists or is too large,\n"
+		  "Exit codes: 0 done, 1 another digest, 2 usage, 3 no such tensor, or not the base,\n"
+		  "4 output exists or is too large,\n"
 		  "5 corrupt bundle, 6 I/O error, 7 out of space or memory, 8 unsupported version, 70 bug.",
 	.options = options,
 	.min_args = 1,
@@ -42,7 +44,7 @@ static const struct uw_cli cli = {
 };
 
 struct opts {
-	const char *output, *tensor;
+	const char *output, *tensor, *base;
 	unsigned nthreads;
 	bool force, expect;
 	enum uw_restore_check check;
@@ -57,6 +59,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	switch (id) {
 	case OPT_OUTPUT: o->output = arg; return true;
 	case OPT_TENSOR: o->tensor = arg; return true;
+	case OPT_BASE: o->base = arg; return true;
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
 	case OPT_EXPECT:
 		o->check = UW_RESTORE_SHA256; /* what is restored is to have it, not only the manifest */
@@ -176,14 +179,30 @@ static int restore(struct uw_tool *tool, const struct opts *o, const struct uw_b
 	return UW_EXIT_OK;
 }
 
+static int run(struct uw_tool *tool, const struct opts *o, const char *path)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_bundle_base *base;
+	struct uw_bundle bundle = { .fd = -1 };
+	int code = uw_tool_open_base(tool, o->base, &base);
+
+	if (code == UW_EXIT_OK) {
+		if (uw_bundle_open(path, &tool->ops, &bundle, &err) != UW_OK ||
+		    uw_bundle_set_base(&bundle, uw_bundle_base(base), &err) != UW_OK)
+			code = uw_tool_failure(path, &err);
+		else
+			code = restore(tool, o, &bundle, path);
+	}
+	uw_bundle_close(&bundle);
+	uw_bundle_base_close(&base);
+	return code;
+}
+
 int main(int argc, char **argv)
 {
 	struct opts o = { .max_output = UINT64_MAX };
 	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
-	struct uw_error err = { .file_off = UW_NO_OFFSET };
-	struct uw_bundle bundle;
 	struct uw_tool tool;
-	int code;
 
 	if (r.exit_code >= 0)
 		return r.exit_code;
@@ -192,10 +211,5 @@ int main(int argc, char **argv)
 		return UW_EXIT_USAGE;
 	}
 	uw_tool_init(&tool, o.nthreads);
-	if (uw_bundle_open(r.args[0], &tool.ops, &bundle, &err) != UW_OK)
-		code = uw_tool_failure(r.args[0], &err);
-	else
-		code = restore(&tool, &o, &bundle, r.args[0]);
-	uw_bundle_close(&bundle);
-	return uw_tool_exit(code);
+	return uw_tool_exit(run(&tool, &o, r.args[0]));
 }

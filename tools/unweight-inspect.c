@@ -37,7 +37,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	return true;
 }
 
-static const char *const coding_names[] = { "raw", "zstd", "H", "P4" };
+static const char *const coding_names[] = { "raw", "zstd", "H", "P4", "copy", "delta" };
 static const char *const order_names[] = { "bytes", "linear", "tiled" };
 
 /* ---- values ---- */
@@ -267,6 +267,8 @@ static void print_files(const json_t *report)
 	printf("profile %s, %zu files\n", text_of(report, "profile"), json_array_size(json_object_get(report, "files")));
 	if (text_of(report, "source_sha256") != NULL)
 		printf("source digest %s\n", text_of(report, "source_sha256"));
+	if (json_object_get(report, "base") != NULL)
+		printf("needs the base %s\n", text_of(json_object_get(report, "base"), "source_sha256"));
 	json_array_foreach(json_object_get(report, "files"), i, file) {
 		const json_t *tensors = json_object_get(file, "tensors");
 
@@ -329,6 +331,16 @@ static void add_digest(const struct uw_bundle *bundle, json_t *report)
 	json_object_set_new(report, "source_sha256", json_string(hex));
 }
 
+static void add_base(const struct uw_bundle *bundle, json_t *report)
+{
+	char hex[2 * UW_SHA256_NBYTES + 1];
+
+	if (!bundle->manifest.based)
+		return;
+	uw_hex(bundle->manifest.base, sizeof(bundle->manifest.base), hex);
+	json_object_set_new(report, "base", json_pack("{s:s}", "source_sha256", hex));
+}
+
 static int inspect(const struct opts *o, const struct uw_bundle *bundle, const char *path, const char *tensor)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
@@ -347,8 +359,10 @@ static int inspect(const struct opts *o, const struct uw_bundle *bundle, const c
 	}
 	report = found != NULL ? found : json_pack("{s:s, s:s, s:O}", "schema", "unweight-inspect-1", "profile",
 						   uw_profile_name(bundle->manifest.profile), "files", files);
-	if (found == NULL)
+	if (found == NULL) {
 		add_digest(bundle, report);
+		add_base(bundle, report);
+	}
 	if (code == UW_EXIT_OK && o->json) {
 		if (uw_write_json("-", json_incref(report), &err) != UW_OK)
 			code = uw_tool_failure("standard output", &err);

@@ -146,6 +146,8 @@ static enum uw_status open_model(const struct uw_model_options *options, open_fn
 
 	if (status == UW_OK)
 		status = open(m, ctx, err);
+	if (status == UW_OK) /* groups that refer to a base cannot be used where they lie */
+		status = uw_bundle_set_base(&m->bundle, NULL, err);
 	if (status == UW_OK)
 		status = open_containers(m, err);
 	if (status == UW_OK)

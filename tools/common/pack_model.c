@@ -11,11 +11,14 @@
 #include "exitcode.h"
 #include "unweight/clock.h"
 
+#define WORTH_A_CONTAINER 4096 /* bytes; a container that refers to a base takes some hundreds */
+
 struct state {
 	const struct uw_pack_model *options;
 	struct uw_source *source;
 	struct uw_sink *sink; /* NULL: only measure */
 	struct uw_manifest *manifest;
+	const char *path; /* of the file at hand */
 	struct uw_classified classified;
 	struct uw_sha256 sha256; /* of the file at hand */
 };
@@ -41,6 +44,14 @@ static void observe_group(void *ctx, const struct uw_packed_group *packed)
 	s->options->group(s->options->ctx, &s->classified, packed);
 }
 
+static bool like(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
+		 struct uw_reference *reference)
+{
+	const struct state *s = ctx;
+
+	return uw_bundle_base_like(s->options->base, s->path, extent, slice, reference);
+}
+
 /* A plain file: hashed, and written unless this only measures. */
 static enum uw_status take_plain(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
 {
@@ -57,6 +68,8 @@ static enum uw_status write_container(struct state *s, const struct uw_blob *blo
 		.prove = s->options->check && s->sink != NULL,
 		.source = observe_source,
 		.group = s->options->group != NULL ? observe_group : NULL,
+		.base = s->options->base != NULL ? uw_bundle_base(s->options->base) : NULL,
+		.like = like,
 		.ctx = s,
 	};
 
@@ -194,6 +207,7 @@ static enum uw_status pack_file(struct state *s, const struct uw_entry *entry, c
 
 	if (stored_path == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "packing");
+	s->path = entry->path;
 	status = write_file(s, blob, stored_path, &file, err);
 	if (status == UW_OK && entry->sha256 != NULL && memcmp(entry->sha256, file.sha256, UW_SHA256_NBYTES) != 0)
 		status = uw_fail(err, UW_ERR_CHECKSUM, UW_NO_OFFSET,
@@ -211,6 +225,35 @@ static enum uw_status pack_file(struct state *s, const struct uw_entry *entry, c
 	return status;
 }
 
+/* A plain file that the base has too becomes a container that refers to it, if that is smaller. */
+static enum uw_status find_in_base(struct state *s, const struct uw_entry *entry, const struct uw_blob *blob,
+				   struct uw_error *err)
+{
+	const struct uw_manifest_file *file = uw_manifest_find(uw_bundle_base_manifest(s->options->base), entry->path);
+	struct uw_job job = s->options->job;
+	uint8_t digest[UW_SHA256_NBYTES];
+	struct uw_sha256 sha256;
+	enum uw_status status;
+
+	if (s->classified.kind != UW_FILE_PLAIN || file == NULL || file->nbytes != blob->nbytes ||
+	    file->nbytes < WORTH_A_CONTAINER)
+		return UW_OK;
+	status = uw_sha256_init(&sha256, err);
+	if (status != UW_OK)
+		return status;
+	job.progress = NULL;
+	status = uw_blob_each(&job, blob, hash_bytes, &sha256, err);
+	if (status != UW_OK) {
+		uw_sha256_free(&sha256);
+		return status;
+	}
+	status = uw_sha256_final(&sha256, digest, err);
+	if (status != UW_OK || memcmp(digest, file->sha256, sizeof(digest)) != 0)
+		return status;
+	s->classified.kind = UW_FILE_OPAQUE;
+	return uw_opaque_file(blob->nbytes, &s->classified.file, err);
+}
+
 static enum uw_status pack_entry(struct state *s, const struct uw_entry *entry, struct uw_error *err)
 {
 	struct uw_blob blob;
@@ -220,7 +263,9 @@ static enum uw_status pack_entry(struct state *s, const struct uw_entry *entry, 
 		status = uw_classify(entry, &blob, &s->classified, err);
 	if (status != UW_OK)
 		return status;
-	if (s->classified.odd && s->options->strict)
+	if (s->options->base != NULL)
+		status = find_in_base(s, entry, &blob, err);
+	if (status == UW_OK && s->classified.odd && s->options->strict)
 		status = uw_fail(err, UW_ERR_FORMAT, UW_NO_OFFSET, "%s", s->classified.reason);
 	if (status == UW_OK)
 		status = pack_file(s, entry, &blob, err);
@@ -254,6 +299,13 @@ enum uw_status uw_model_pack(const struct uw_pack_model *options, struct uw_sour
 
 	*where = NULL;
 	*manifest = (struct uw_manifest){ .profile = options->profile, .single = source->single };
+	if (options->base != NULL) {
+		manifest->based = true;
+		memcpy(manifest->base, uw_bundle_base(options->base)->digest, sizeof(manifest->base));
+		status = uw_bundle_base_list(options->base, err);
+		if (status != UW_OK)
+			return status;
+	}
 	while ((status = uw_source_next(source, &entry, err)) == UW_OK && entry != NULL) {
 		status = pack_entry(&s, entry, err);
 		if (status != UW_OK) {

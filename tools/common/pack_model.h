@@ -3,7 +3,7 @@
 #ifndef UW_PACK_MODEL_H
 #define UW_PACK_MODEL_H
 
-#include "manifest.h"
+#include "base.h"
 #include "safetensors.h"
 #include "sink.h"
 #include "source.h"
@@ -41,6 +41,7 @@ struct uw_pack_model {
 	bool strict; /* an odd file is UW_ERR_FORMAT */
 	bool check;  /* decode and compare each group, read back what was written; demands a folder sink */
 	bool files_only; /* no manifest into the sink */
+	struct uw_bundle_base *base; /* not NULL: stores only what differs from it */
 	void (*file)(void *ctx, const struct uw_packed_file *packed); /* in order of the source; may be NULL */
 	void (*group)(void *ctx, const struct uw_classified *classified, const struct uw_packed_group *packed);
 	void *ctx;
