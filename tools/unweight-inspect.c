@@ -167,6 +167,20 @@ static enum uw_status tensor_json(const struct uw_container *container, const st
 
 /* ---- the whole bundle ---- */
 
+/* Groups by how they lean on a base. */
+static void count_based(const struct uw_index *index, json_t *entry)
+{
+	uint64_t ncopies = 0, ndeltas = 0;
+
+	for (uint64_t g = 0; g < index->ngroups; g++) {
+		ncopies += index->groups[g].coding == UW_CODING_COPY;
+		ndeltas += index->groups[g].coding == UW_CODING_DELTA;
+	}
+	json_object_set_new(entry, "groups", json_integer((json_int_t)index->ngroups));
+	json_object_set_new(entry, "copy_groups", json_integer((json_int_t)ncopies));
+	json_object_set_new(entry, "delta_groups", json_integer((json_int_t)ndeltas));
+}
+
 static json_t *file_json(const struct uw_manifest_file *file, const struct uw_index *index, bool bare)
 {
 	char sha256[2 * UW_SHA256_NBYTES + 1];
@@ -187,6 +201,8 @@ static json_t *file_json(const struct uw_manifest_file *file, const struct uw_in
 		json_object_set_new(entry, "sha256", json_string(sha256));
 	if (index != NULL)
 		json_object_set_new(entry, "header_stored_bytes", json_integer((json_int_t)header));
+	if (index != NULL && index->based)
+		count_based(index, entry);
 	return entry;
 }
 
@@ -274,8 +290,12 @@ static void print_files(const json_t *report)
 
 		putchar('\n');
 		uw_print_escaped(stdout, text_of(file, "path"), strlen(text_of(file, "path")));
-		printf(": %lld bytes, stored as %lld%s\n", number_of(file, "bytes"), number_of(file, "stored_bytes"),
+		printf(": %lld bytes, stored as %lld%s", number_of(file, "bytes"), number_of(file, "stored_bytes"),
 		       json_is_true(json_object_get(file, "container")) ? " in a container" : ", plain");
+		if (json_object_get(file, "copy_groups") != NULL)
+			printf("; of %lld groups %lld copied from the base, %lld differences", number_of(file, "groups"),
+			       number_of(file, "copy_groups"), number_of(file, "delta_groups"));
+		putchar('\n');
 		if (json_array_size(tensors) != 0)
 			printf("  %-8s %-16s %-6s %-6s %14s %14s %8s %8s  %s\n", "dtype", "shape", "coding", "order",
 			       "bytes", "stored", "bits/w", "patches", "name");

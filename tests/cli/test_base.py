@@ -114,6 +114,10 @@ class Sizes(Based):
         found = self.tensors("tuned.uwb")
         self.assertEqual({n: t["coding"] for n, t in found.items()},
                          {"a": "delta", "norm": "copy", "b": "delta", "c": "copy", "half": "copy", "ids": "copy"})
+        files = {f["path"]: [f.get(k) for k in ("groups", "copy_groups", "delta_groups")] for f in self.inspect("tuned.uwb")["files"]}
+        self.assertEqual(files, {"config.json": [None] * 3, "tokenizer.json": [1, 1, 0], "model-1.safetensors": [3, 2, 1],
+                                 "model-2.safetensors": [5, 4, 1]})
+        self.assertIn("of 5 groups 4 copied from the base, 1 differences", self.run_tool("inspect", "tuned.uwb").stdout)
         self.assertLess(8 * found["a"]["stored_bytes"] / N, 2.0)
         self.assertLess(8 * found["b"]["stored_bytes"] / N, 0.4)
         self.check("tuned")
