@@ -26,9 +26,9 @@ struct uw_parts_opts {
 
 struct uw_parts_cli {
 	const struct uw_parts_opts *opts;
-	const char *output, *json;
+	const char *output, *json, *base;
 	bool force;
-	struct uw_pack_model pack; /* but for the job */
+	struct uw_pack_model pack; /* but for job and base */
 	void (*kept)(void *ctx, const struct uw_manifest_file *file);
 };
 

@@ -379,6 +379,7 @@ static struct uw_parts_cli parts_of(const struct opts *o, struct account *accoun
 		.opts = &o->parts,
 		.output = o->output,
 		.json = o->json,
+		.base = o->base,
 		.force = o->force,
 		.pack = {
 			.profile = o->profile,
@@ -443,12 +444,9 @@ static bool demands_whole(const struct opts *o)
 
 static int check_base(const struct opts *o)
 {
-	if (o->base == NULL || (o->parts.mode == UW_PARTS_NONE && o->profile == UW_PROFILE_DISTRIBUTION))
+	if (o->base == NULL || o->profile == UW_PROFILE_DISTRIBUTION)
 		return UW_EXIT_OK;
-	if (o->profile != UW_PROFILE_DISTRIBUTION)
-		uw_msg_error("--base is for the profile distribution: serving code cannot use differences where they lie");
-	else
-		uw_msg_error("--base makes a whole bundle, and no parts of one");
+	uw_msg_error("--base is for the profile distribution: serving code cannot use differences where they lie");
 	return UW_EXIT_USAGE;
 }
 

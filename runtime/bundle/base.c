@@ -36,6 +36,7 @@ struct uw_bundle_base {
 	/* by name, then file; from uw_bundle_base_list on, and then only read */
 	struct tensor *tensors;
 	uint64_t ntensors;
+	bool listed;
 	struct page *pages;
 };
 
@@ -274,7 +275,7 @@ enum uw_status uw_bundle_base_list(struct uw_bundle_base *b, struct uw_error *er
 {
 	const struct uw_manifest *manifest = &b->bundle.manifest;
 
-	for (uint64_t i = 0; i < manifest->nfiles; i++) {
+	for (uint64_t i = 0; i < manifest->nfiles && !b->listed; i++) {
 		struct open_file spare = { 0 }, *slot;
 		enum uw_status status;
 		bool kept;
@@ -289,8 +290,9 @@ enum uw_status uw_bundle_base_list(struct uw_bundle_base *b, struct uw_error *er
 		if (!kept)
 			return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "tensors of the base");
 	}
-	if (b->ntensors != 0)
+	if (b->ntensors != 0 && !b->listed)
 		qsort(b->tensors, (size_t)b->ntensors, sizeof(*b->tensors), compare_tensors);
+	b->listed = true;
 	return UW_OK;
 }
 

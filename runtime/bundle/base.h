@@ -17,7 +17,8 @@ void uw_bundle_base_close(struct uw_bundle_base **base); /* NULL inside is fine 
 const struct uw_base *uw_bundle_base(const struct uw_bundle_base *base);
 const struct uw_manifest *uw_bundle_base_manifest(const struct uw_bundle_base *base);
 
-/* Lists its tensors, for uw_bundle_base_like. Opens all its containers. Once. */
+/* Lists its tensors, for uw_bundle_base_like, unless that has been done. Opens all its containers. After failure there
+ * is only closing. */
 UW_MUST_CHECK enum uw_status uw_bundle_base_list(struct uw_bundle_base *base, struct uw_error *err);
 
 /* Where a slice of an extent of the file `path` has its likeness: in the tensor of the same name, dtype and shape (but

@@ -173,6 +173,49 @@ class Sizes(Based):
         self.run_tool("verify", "again", "--base", "base.uwb", "--against", "tuned.uwb")
 
 
+class Parts(Based):
+    def part(self, i, n, *args, base="base.uwb", **more):
+        return self.run_tool("compress", "tuned", "-o", "m", "--part", "%d/%d" % (i, n), *(["--base", base] if base else []), *args, **more)
+
+    def test_same_bytes(self):
+        """Parts make the bundle that one machine makes, and pass over what is done."""
+        self.put("tuned", tree(a=tuned(A, 1e-3), b=some_rows(B, 4)))
+        whole = read_tree(self.pack("tuned"))
+        for i in 2, 1, 3:
+            self.part(i, 3)
+        self.assertIn("done before", self.part(2, 3, "-v").stderr)
+        self.assertIn('"base":"', read(self.path("m.parts/plan.json")).decode())
+        self.run_tool("compress", "--status", "m")
+        self.run_tool("compress", "--merge", "-o", "m")
+        self.assertEqual(read_tree(self.path("m")), whole)
+        self.run_tool("verify", "m", "--base", "base.uwb", "--against", "tuned")
+
+    def test_damaged_part(self):
+        """What does not restore over the base is made again."""
+        self.put("tuned", tree(a=tuned(A, 1e-3)))
+        self.part(1, 1)
+        path = self.path("m.parts/files/model-1.safetensors.uw")
+        good = read(path)
+        write(path, good[:200] + bytes([good[200] ^ 1]) + good[201:])
+        self.part(1, 1)
+        self.assertEqual(read(path), good)
+
+    def test_other_base(self):
+        """All parts have the base of the plan."""
+        self.put("tuned", tree(a=tuned(A, 1e-3)))
+        self.compress("tuned", "other")
+        self.part(1, 2)
+        for base in None, "other":
+            self.assertIn("another base", self.part(2, 2, base=base, expect=1).stderr)
+        self.run_tool("compress", "--plan", "tuned", "-o", "plan.json", "--base", "base.uwb")
+        self.assertEqual(read(self.path("plan.json")), read(self.path("m.parts/plan.json")))
+        self.assertIn("another base", self.part(2, 2, "--with-plan", "plan.json", base="other", expect=1).stderr)
+        self.part(2, 2, "--with-plan", "plan.json")
+        self.run_tool("compress", "--merge", "-o", "m")
+        lines = self.run_tool("compress", "--print-commands", "--parts", "2", "tuned", "-o", "m", "--base", "it's").stdout.splitlines()
+        self.assertEqual([line.count("--base 'it'\\''s'") for line in lines], [1, 1])
+
+
 class Refusals(Based):
     def setUp(self):
         super().setUp()
@@ -206,8 +249,9 @@ class Refusals(Based):
         self.assertIn("needs a base itself", self.run_tool("compress", "base", "-o", "x", "--base", "tuned.uwb", expect=8).stderr)
         self.run_tool("compress", "base", "-o", "x", "--base", "base.uwb/model-1.safetensors.uw", expect=8)
         self.run_tool("compress", "base", "-o", "x", "--base", "base", expect=5)
-        for args in (["-p", "inference"], ["--part", "1/2"], ["--plan"]):
-            self.assertIn("--base", self.run_tool("compress", "tuned", "-o", "x", "--base", "base.uwb", *args, expect=2).stderr)
+        for args in (["tuned", "-p", "inference"], ["--merge"]):
+            self.assertIn("--base", self.run_tool("compress", *args, "-o", "x", "--base", "base.uwb", expect=2).stderr)
+        self.run_tool("compress", "--status", "x", "--base", "base.uwb", expect=2)
         self.assert_nothing("x")
 
     def test_one_container(self):

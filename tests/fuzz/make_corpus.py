@@ -113,6 +113,9 @@ def add_based(corpus, work):
         corpus.add("container", "based-" + name, container)
         corpus.add("index", "based-" + name, without_payload(container))
     add_manifest(corpus, tuned + ".uwb", "based")
+    run("compress", "--plan", tuned, "-o", tuned + ".json", "--base", base + ".uwb")
+    text = read(tuned + ".json")
+    corpus.add("parts", "plan-based", text[:text.rindex(b'"manifest_sha256"')])
 
 
 def add_headers(corpus):

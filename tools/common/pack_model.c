@@ -11,8 +11,6 @@
 #include "exitcode.h"
 #include "unweight/clock.h"
 
-#define WORTH_A_CONTAINER 4096 /* bytes; a container that refers to a base takes some hundreds */
-
 struct state {
 	const struct uw_pack_model *options;
 	struct uw_source *source;
@@ -225,47 +223,16 @@ static enum uw_status pack_file(struct state *s, const struct uw_entry *entry, c
 	return status;
 }
 
-/* A plain file that the base has too becomes a container that refers to it, if that is smaller. */
-static enum uw_status find_in_base(struct state *s, const struct uw_entry *entry, const struct uw_blob *blob,
-				   struct uw_error *err)
-{
-	const struct uw_manifest_file *file = uw_manifest_find(uw_bundle_base_manifest(s->options->base), entry->path);
-	struct uw_job job = s->options->job;
-	uint8_t digest[UW_SHA256_NBYTES];
-	struct uw_sha256 sha256;
-	enum uw_status status;
-
-	if (s->classified.kind != UW_FILE_PLAIN || file == NULL || file->nbytes != blob->nbytes ||
-	    file->nbytes < WORTH_A_CONTAINER)
-		return UW_OK;
-	status = uw_sha256_init(&sha256, err);
-	if (status != UW_OK)
-		return status;
-	job.progress = NULL;
-	status = uw_blob_each(&job, blob, hash_bytes, &sha256, err);
-	if (status != UW_OK) {
-		uw_sha256_free(&sha256);
-		return status;
-	}
-	status = uw_sha256_final(&sha256, digest, err);
-	if (status != UW_OK || memcmp(digest, file->sha256, sizeof(digest)) != 0)
-		return status;
-	s->classified.kind = UW_FILE_OPAQUE;
-	return uw_opaque_file(blob->nbytes, &s->classified.file, err);
-}
-
 static enum uw_status pack_entry(struct state *s, const struct uw_entry *entry, struct uw_error *err)
 {
 	struct uw_blob blob;
 	enum uw_status status = uw_source_entry_open(s->source, &blob, err);
 
 	if (status == UW_OK)
-		status = uw_classify(entry, &blob, &s->classified, err);
+		status = uw_classify(entry, &blob, s->options->base, &s->classified, err);
 	if (status != UW_OK)
 		return status;
-	if (s->options->base != NULL)
-		status = find_in_base(s, entry, &blob, err);
-	if (status == UW_OK && s->classified.odd && s->options->strict)
+	if (s->classified.odd && s->options->strict)
 		status = uw_fail(err, UW_ERR_FORMAT, UW_NO_OFFSET, "%s", s->classified.reason);
 	if (status == UW_OK)
 		status = pack_file(s, entry, &blob, err);

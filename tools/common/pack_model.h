@@ -22,10 +22,12 @@ struct uw_classified {
 	char reason[232];
 };
 
-/* Decides by name and first bytes; parses a safetensors header. Fails only on I/O and memory. Free with
- * uw_classified_free. */
+/* Decides by name and first bytes; parses a safetensors header. With a base, a file that would be plain and that the
+ * base has too is read and becomes a container of its bytes, which can refer to them. Fails only on I/O and memory.
+ * Free with uw_classified_free. */
 UW_MUST_CHECK enum uw_status uw_classify(const struct uw_entry *entry, const struct uw_blob *blob,
-					 struct uw_classified *classified, struct uw_error *err);
+					 const struct uw_bundle_base *base, struct uw_classified *classified,
+					 struct uw_error *err);
 void uw_classified_free(struct uw_classified *classified);
 
 /* What became of one file; borrowed, valid during the call. */
