@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PIECE_NBYTES ((uint64_t)1 << 20)
 #define MAX_OPEN 32 /* files kept open: a model may have more than a process may have */
 
 struct open_file {
@@ -35,6 +36,7 @@ struct uw_bundle_base {
 	struct open_file files[MAX_OPEN];
 	/* by name, then file; from uw_bundle_base_list on, and then only read */
 	struct tensor *tensors;
+	const struct tensor **by_hash; /* by dtype, size and hash, then as above */
 	uint64_t ntensors;
 	bool listed;
 	struct page *pages;
@@ -199,6 +201,7 @@ void uw_bundle_base_close(struct uw_bundle_base **base)
 		free(page);
 	}
 	free(b->tensors);
+	free(b->by_hash);
 	uw_bundle_close(&b->bundle);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
@@ -271,6 +274,37 @@ static bool keep_tensors(struct uw_bundle_base *b, const struct uw_index *index,
 	return true;
 }
 
+static int compare_hashes(const struct uw_extent *a, const struct uw_extent *b)
+{
+	if (a->dtype != b->dtype)
+		return a->dtype < b->dtype ? -1 : 1;
+	if (a->src_nbytes != b->src_nbytes)
+		return a->src_nbytes < b->src_nbytes ? -1 : 1;
+	return memcmp(a->xxh128, b->xxh128, sizeof(a->xxh128));
+}
+
+static int compare_by_hash(const void *a, const void *b)
+{
+	const struct tensor *x = *(const struct tensor *const *)a, *y = *(const struct tensor *const *)b;
+	int order = compare_hashes(&x->extent, &y->extent);
+
+	return order != 0 ? order : (x > y) - (x < y);
+}
+
+static bool sort_tensors(struct uw_bundle_base *b)
+{
+	b->by_hash = calloc((size_t)b->ntensors + 1, sizeof(*b->by_hash));
+	if (b->by_hash == NULL)
+		return false;
+	if (b->ntensors == 0)
+		return true;
+	qsort(b->tensors, (size_t)b->ntensors, sizeof(*b->tensors), compare_tensors);
+	for (uint64_t i = 0; i < b->ntensors; i++)
+		b->by_hash[i] = &b->tensors[i];
+	qsort(b->by_hash, (size_t)b->ntensors, sizeof(struct tensor *), compare_by_hash);
+	return true;
+}
+
 enum uw_status uw_bundle_base_list(struct uw_bundle_base *b, struct uw_error *err)
 {
 	const struct uw_manifest *manifest = &b->bundle.manifest;
@@ -290,8 +324,8 @@ enum uw_status uw_bundle_base_list(struct uw_bundle_base *b, struct uw_error *er
 		if (!kept)
 			return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "tensors of the base");
 	}
-	if (b->ntensors != 0 && !b->listed)
-		qsort(b->tensors, (size_t)b->ntensors, sizeof(*b->tensors), compare_tensors);
+	if (!b->listed && !sort_tensors(b))
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "tensors of the base");
 	b->listed = true;
 	return UW_OK;
 }
@@ -342,5 +376,132 @@ bool uw_bundle_base_like(const struct uw_bundle_base *b, const char *path, const
 	if (file == NULL || end > file->nbytes)
 		return false;
 	*reference = (struct uw_reference){ (uint64_t)(file - manifest->files), slice->src_off };
+	return true;
+}
+
+/* ---- tensors of other names ---- */
+
+struct uw_base_match {
+	uint64_t src_off; /* in the file at hand */
+	struct uw_reference reference;
+};
+
+/* The first entry of by_hash that is not below the extent. */
+static uint64_t find_hash(const struct uw_bundle_base *b, const struct uw_extent *extent)
+{
+	uint64_t low = 0, high = b->ntensors;
+
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2;
+
+		if (compare_hashes(&b->by_hash[middle]->extent, extent) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Is it worth to read this extent? Its hash is zeros. */
+static bool may_match(const struct uw_bundle_base *b, const struct uw_extent *extent)
+{
+	const struct tensor *named = find_tensor(b, extent);
+	uint64_t i = find_hash(b, extent);
+
+	if (extent->kind != UW_EXTENT_TENSOR || extent->src_nbytes == 0 ||
+	    (named != NULL && same_rows(&named->extent, extent)))
+		return false;
+	return i < b->ntensors && b->by_hash[i]->extent.dtype == extent->dtype &&
+	       b->by_hash[i]->extent.src_nbytes == extent->src_nbytes;
+}
+
+static enum uw_status hash_extent(const struct uw_job *job, const struct uw_blob *blob, struct uw_hash128 *hash,
+				  uint8_t *buffer, struct uw_extent *extent, struct uw_error *err)
+{
+	uw_hash128_reset(hash);
+	for (uint64_t done = 0, n; done < extent->src_nbytes; done += n) {
+		enum uw_status status;
+
+		n = extent->src_nbytes - done < PIECE_NBYTES ? extent->src_nbytes - done : PIECE_NBYTES;
+		if (job->cancelled != NULL && job->cancelled(job->ctx))
+			return uw_fail(err, UW_ERR_CANCELLED, UW_NO_OFFSET, "cancelled");
+		status = uw_blob_read(blob, buffer, (size_t)n, extent->src_off + done, err);
+		if (status != UW_OK)
+			return status;
+		uw_hash128_update(hash, buffer, (size_t)n);
+	}
+	uw_hash128_final(hash, extent->xxh128);
+	return UW_OK;
+}
+
+static enum uw_status match_all(const struct uw_bundle_base *b, const struct uw_job *job, const struct uw_blob *blob,
+				const struct uw_extent *extents, uint64_t nextents, struct uw_hash128 *hash,
+				uint8_t *buffer, struct uw_base_matches *matches, struct uw_error *err)
+{
+	uint64_t off = 0;
+
+	for (uint64_t k = 0; k < nextents; k++) {
+		struct uw_extent extent = extents[k];
+		enum uw_status status;
+		uint64_t i;
+
+		extent.src_off = off;
+		off += extent.src_nbytes;
+		if (!may_match(b, &extent))
+			continue;
+		status = hash_extent(job, blob, hash, buffer, &extent, err);
+		if (status != UW_OK)
+			return status;
+		i = find_hash(b, &extent);
+		if (i < b->ntensors && compare_hashes(&b->by_hash[i]->extent, &extent) == 0)
+			matches->list[matches->n++] = (struct uw_base_match){
+				.src_off = extent.src_off,
+				.reference = { b->by_hash[i]->file, b->by_hash[i]->extent.src_off },
+			};
+	}
+	return UW_OK;
+}
+
+enum uw_status uw_bundle_base_match(const struct uw_bundle_base *base, const struct uw_job *job,
+				    const struct uw_blob *blob, const struct uw_extent *extents, uint64_t nextents,
+				    struct uw_base_matches *matches, struct uw_error *err)
+{
+	struct uw_hash128 *hash = uw_hash128_new();
+	uint8_t *buffer = malloc(PIECE_NBYTES);
+	enum uw_status status;
+
+	*matches = (struct uw_base_matches){ calloc((size_t)nextents + 1, sizeof(*matches->list)), 0 };
+	if (hash == NULL || buffer == NULL || matches->list == NULL)
+		status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "comparing with the base");
+	else
+		status = match_all(base, job, blob, extents, nextents, hash, buffer, matches, err);
+	uw_hash128_free(hash);
+	free(buffer);
+	return status;
+}
+
+void uw_base_matches_free(struct uw_base_matches *matches)
+{
+	free(matches->list);
+	*matches = (struct uw_base_matches){ 0 };
+}
+
+bool uw_base_matches_find(const struct uw_base_matches *matches, const struct uw_extent *extent,
+			  const struct uw_slice *slice, struct uw_reference *reference)
+{
+	uint64_t low = 0, high = matches->n;
+
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2;
+
+		if (matches->list[middle].src_off < extent->src_off)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == matches->n || matches->list[low].src_off != extent->src_off)
+		return false;
+	*reference = matches->list[low].reference;
+	reference->off += slice->src_off;
 	return true;
 }

@@ -26,4 +26,22 @@ UW_MUST_CHECK enum uw_status uw_bundle_base_list(struct uw_bundle_base *base, st
 bool uw_bundle_base_like(const struct uw_bundle_base *base, const char *path, const struct uw_extent *extent,
 			 const struct uw_slice *slice, struct uw_reference *reference);
 
+/* Tensors of a file that have no likeness by name, but the same bytes as some tensor of the base. */
+struct uw_base_matches {
+	struct uw_base_match *list; /* ascending by where in the file they begin */
+	uint64_t n;
+};
+
+/* Finds them, by XXH3-128: reads those tensors of `blob`, which `extents` tile, that have no likeness and are of the size
+ * and dtype of one in the base. Free with uw_base_matches_free, after failure too. */
+UW_MUST_CHECK enum uw_status uw_bundle_base_match(const struct uw_bundle_base *base, const struct uw_job *job,
+						  const struct uw_blob *blob, const struct uw_extent *extents,
+						  uint64_t nextents, struct uw_base_matches *matches,
+						  struct uw_error *err);
+void uw_base_matches_free(struct uw_base_matches *matches);
+
+/* Where a slice of the extent, whose src_off is that in the file, has its like. False: it is none of them. */
+bool uw_base_matches_find(const struct uw_base_matches *matches, const struct uw_extent *extent,
+			  const struct uw_slice *slice, struct uw_reference *reference);
+
 #endif

@@ -149,6 +149,18 @@ class Sizes(Based):
         self.assertEqual((found["c"], found["a"], found["new"]), ("copy", "delta", "H"))
         self.check("moved")
 
+    def test_renamed(self):
+        """Equal tensors are found under other names, in other shapes and files, more than once; of such a group every byte."""
+        late = bytearray(C)
+        late[-1] ^= 0x40
+        self.put("renamed", {"r.safetensors": shard(
+            matrix("language.a", A), matrix("again", A), ("flat", "BF16", (N,), B), ("bytes", "U8", (2 * N,), B), matrix("late", bytes(late)))})
+        self.pack("renamed")
+        found = {n: t["coding"] for n, t in self.tensors("renamed.uwb").items()}
+        self.assertEqual(found, {"language.a": "copy", "again": "copy", "flat": "copy", "bytes": found["bytes"], "late": "H"})
+        self.assertNotEqual(found["bytes"], "copy")
+        self.check("renamed")
+
     def test_threads(self):
         """The bytes do not depend on the threads, nor on how the base is stored."""
         self.put("tuned", tree(a=tuned(A, 1e-2), b=some_rows(B, 20)))

@@ -45,7 +45,7 @@ MODEL = {
 # most of it a step away from MODEL's
 TUNED = {**MODEL, "m.safetensors": safetensors([
     ("a", "BF16", (64, 64), bytes(b ^ 1 if i % 6 == 0 else b for i, b in enumerate(weights(4096)))),
-    ("b", "BF16", (100,), weights(100, 2)), ("f", "F32", (16, 16), bytes(1024))], {"format": "pt"})}
+    ("other b", "BF16", (100,), weights(100, 2)), ("f", "F32", (16, 16), bytes(1024))], {"format": "pt"})}
 
 
 def run(name, args, cwd, fault=None, spare=SPARE, report=None):

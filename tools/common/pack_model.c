@@ -17,6 +17,7 @@ struct state {
 	struct uw_sink *sink; /* NULL: only measure */
 	struct uw_manifest *manifest;
 	const char *path; /* of the file at hand */
+	struct uw_base_matches matches; /* of it in the base */
 	struct uw_classified classified;
 	struct uw_sha256 sha256; /* of the file at hand */
 };
@@ -47,7 +48,8 @@ static bool like(void *ctx, const struct uw_extent *extent, const struct uw_slic
 {
 	const struct state *s = ctx;
 
-	return uw_bundle_base_like(s->options->base, s->path, extent, slice, reference);
+	return uw_bundle_base_like(s->options->base, s->path, extent, slice, reference) ||
+	       uw_base_matches_find(&s->matches, extent, slice, reference);
 }
 
 /* A plain file: hashed, and written unless this only measures. */
@@ -70,10 +72,17 @@ static enum uw_status write_container(struct state *s, const struct uw_blob *blo
 		.like = like,
 		.ctx = s,
 	};
+	const struct uw_model_file *file = &s->classified.file;
+	enum uw_status status = UW_OK;
 
-	return uw_container_pack(&s->options->job, s->options->profile, blob, s->classified.file.extents,
-				 s->classified.file.nextents, &options, s->sink != NULL ? sink_write : NULL, s->sink,
-				 id, err);
+	if (s->options->base != NULL)
+		status = uw_bundle_base_match(s->options->base, &s->options->job, blob, file->extents, file->nextents,
+					      &s->matches, err);
+	if (status == UW_OK)
+		status = uw_container_pack(&s->options->job, s->options->profile, blob, file->extents, file->nextents,
+					   &options, s->sink != NULL ? sink_write : NULL, s->sink, id, err);
+	uw_base_matches_free(&s->matches);
+	return status;
 }
 
 /* ---- reading back ---- */
