@@ -44,6 +44,10 @@ def some_rows(data, count, seed=1):
     return bytes(out)
 
 
+def some_bits(data):
+    return bytes(b ^ 1 if i % 100 == 0 else b for i, b in enumerate(data))
+
+
 A, B, C = (weights(N, seed) for seed in (1, 2, 3))
 F16 = struct.pack("<%dH" % 4096, *(random.Random(5).choices(range(0x2000, 0x3C00), k=4096)))
 
@@ -160,6 +164,19 @@ class Sizes(Based):
         self.assertEqual(found, {"language.a": "copy", "again": "copy", "flat": "copy", "bytes": found["bytes"], "late": "H"})
         self.assertNotEqual(found["bytes"], "copy")
         self.check("renamed")
+
+    def test_many_files(self):
+        """One file of tensors from more files of the base than are kept open, by many threads."""
+        parts = [weights(64 * 512, 100 + i) for i in range(45)]
+        write_tree(self.path("wide"), {"%02d.safetensors" % i: shard(matrix("t%d" % i, data)) for i, data in enumerate(parts)})
+        self.compress("wide", "wide.uwb")
+        order = random.Random(3).sample(range(45), 45)
+        self.put("one", {"one.safetensors": shard(*(matrix("t%d" % i, some_bits(parts[i]) if i % 3 == 0 else parts[i]) for i in order))})
+        self.compress("one", "one.uwb", "--base", "wide.uwb", "-T", "8")
+        self.assertLess(self.size("one.uwb"), 0.05 * 45 * len(parts[0]))
+        for n in "1", "8":
+            self.run_tool("decompress", "one.uwb", "--base", "wide.uwb", "-T", n, "-o", "out" + n)
+            self.assertEqual(read_tree(self.path("out" + n)), read_tree(self.path("one")))
 
     def test_threads(self):
         """The bytes do not depend on the threads, nor on how the base is stored."""
