@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "based.h"
 #include "group.h"
 #include "locate.h"
 #include "memory.h"
@@ -25,6 +26,18 @@ void uw_container_close(struct uw_container *container)
 }
 
 /* ---- one group ---- */
+
+struct slot {
+	struct uw_buffer stored, out;
+	struct uw_buffer differences; /* from a base */
+};
+
+static void free_slot(struct slot *slot)
+{
+	uw_buffer_free(&slot->stored);
+	uw_buffer_free(&slot->out);
+	uw_buffer_free(&slot->differences);
+}
 
 /* Says which extent a failure is about; keeps status, errno and offset. */
 static enum uw_status name_failure(const struct uw_extent *extent, struct uw_error *err)
@@ -67,33 +80,47 @@ static enum uw_status read_group(const struct uw_container *container, uint64_t 
 	return UW_OK;
 }
 
+static enum uw_status base_missing(const struct uw_container *container, const struct uw_group *group,
+				   struct uw_error *err)
+{
+	char hex[2 * UW_BASE_DIGEST_NBYTES + 1];
+
+	for (unsigned i = 0; i < UW_BASE_DIGEST_NBYTES; i++)
+		snprintf(hex + 2 * i, 3, "%02x", container->index->base[i]);
+	return uw_fail(err, UW_ERR_BASE, group->off, "needs base %s", hex);
+}
+
 static enum uw_status restore_group(const struct uw_container *container, const struct uw_job *job, uint64_t g,
-				    struct uw_buffer *stored, uint8_t *dst, struct uw_error *err)
+				    struct slot *slot, uint8_t *dst, struct uw_error *err)
 {
 	uint64_t clock = uw_stage_clock(job);
 	const struct uw_extent *extent = extent_of_group(container, g);
 	const struct uw_group *group = &container->index->groups[g];
 	struct uw_slice slice;
-	enum uw_status status = read_group(container, g, stored, err);
+	enum uw_status status = read_group(container, g, &slot->stored, err);
 
 	uw_stage_end(job, UW_STAGE_READ, &clock);
 	uw_extent_slice(extent, g - extent->first_group, &slice);
-	if (status == UW_OK)
-		status = uw_group_decode(container->ops, extent, &slice, group, stored->data, dst, err);
+	if (status == UW_OK && uw_group_is_based(group) && container->base == NULL)
+		status = base_missing(container, group, err);
+	else if (status == UW_OK && uw_group_is_based(group))
+		status = uw_based_decode(container->base, &slice, group, slot->stored.data, &slot->differences, dst,
+					 err);
+	else if (status == UW_OK)
+		status = uw_group_decode(container->ops, extent, &slice, group, slot->stored.data, dst, err);
 	uw_stage_end(job, UW_STAGE_CODE, &clock);
 	return status == UW_OK ? UW_OK : name_failure(extent, err);
 }
 
 uint64_t uw_container_read_nbytes(const struct uw_container *container)
 {
-	return uw_stored_slot_nbytes(container->index) + uw_restored_slot_nbytes(container->index);
+	uint64_t restored = uw_restored_slot_nbytes(container->index);
+
+	/* with a base: differences, and what reading a base takes that is in a bundle */
+	return uw_stored_slot_nbytes(container->index) + (container->base != NULL ? 4 : 1) * restored;
 }
 
 /* ---- restoring in order ---- */
-
-struct slot {
-	struct uw_buffer stored, out;
-};
 
 struct walk {
 	const struct uw_container *container;
@@ -150,7 +177,7 @@ static enum uw_status restore_work(void *ctx, unsigned slot_number, uint64_t ite
 	if (status == UW_OK)
 		status = uw_buffer_reserve(&slot->out, slice.src_nbytes, err);
 	if (status == UW_OK)
-		status = restore_group(walk->container, walk->job, g, &slot->stored, slot->out.data, err);
+		status = restore_group(walk->container, walk->job, g, slot, slot->out.data, err);
 	return status;
 }
 
@@ -220,8 +247,7 @@ static enum uw_status restore_output(void *ctx, unsigned slot_number, uint64_t i
 static void free_slots(struct slot *slots, const struct uw_job *job)
 {
 	for (unsigned i = 0; slots != NULL && i < uw_ordered_nslots(job->nthreads); i++) {
-		uw_buffer_free(&slots[i].stored);
-		uw_buffer_free(&slots[i].out);
+		free_slot(&slots[i]);
 	}
 	free(slots);
 }
@@ -355,10 +381,10 @@ static enum uw_status read_part(const struct uw_container *container, uint64_t g
 
 	/* the decoder stores 16-bit words */
 	if (skip == 0 && nbytes == slice_nbytes && (uintptr_t)dst % 2 == 0)
-		return restore_group(container, &untimed, g, &slot->stored, dst, err);
+		return restore_group(container, &untimed, g, slot, dst, err);
 	status = uw_buffer_reserve(&slot->out, slice_nbytes, err);
 	if (status == UW_OK)
-		status = restore_group(container, &untimed, g, &slot->stored, slot->out.data, err);
+		status = restore_group(container, &untimed, g, slot, slot->out.data, err);
 	if (status == UW_OK)
 		memcpy(dst, slot->out.data + skip, (size_t)nbytes);
 	return status;
@@ -397,8 +423,7 @@ static enum uw_status source_pread(void *ctx, void *dst, size_t nbytes, uint64_t
 	struct slot slot = { 0 };
 	enum uw_status status = read_source(ctx, dst, nbytes, off, &slot, err != NULL ? err : &own);
 
-	uw_buffer_free(&slot.stored);
-	uw_buffer_free(&slot.out);
+	free_slot(&slot);
 	return status;
 }
 

@@ -168,23 +168,24 @@ void uw_group_encoder_free(struct uw_group_encoder *encoder)
 {
 	uw_buffer_free(&encoder->scratch);
 	uw_buffer_free(&encoder->zstd);
+	uw_buffer_free(&encoder->base);
+	uw_buffer_free(&encoder->delta);
 }
 
 /* ---- decoding ---- */
 
-static enum uw_status decode_zstd(const struct uw_slice *slice, const struct uw_group *group, const uint8_t *stored,
-				  uint8_t *dst, struct uw_error *err)
+enum uw_status uw_frame_decode(const struct uw_group *group, const uint8_t *frame, uint64_t nbytes, uint8_t *dst,
+			       uint64_t dst_nbytes, struct uw_error *err)
 {
-	unsigned long long declared = ZSTD_getFrameContentSize(stored, (size_t)group->nbytes);
+	unsigned long long declared = ZSTD_getFrameContentSize(frame, (size_t)nbytes);
 	size_t n;
 
-	if (declared != slice->src_nbytes ||
-	    ZSTD_findFrameCompressedSize(stored, (size_t)group->nbytes) != group->nbytes)
+	if (declared != dst_nbytes || ZSTD_findFrameCompressedSize(frame, (size_t)nbytes) != nbytes)
 		return uw_fail(err, UW_ERR_LAYOUT, group->off, "zstd frame is not of the size of its group");
-	n = ZSTD_decompress(dst, (size_t)slice->src_nbytes, stored, (size_t)group->nbytes);
+	n = ZSTD_decompress(dst, (size_t)dst_nbytes, frame, (size_t)nbytes);
 	if (ZSTD_isError(n) && ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation)
 		return uw_fail(err, UW_ERR_NOMEM, group->off, "zstd");
-	if (ZSTD_isError(n) || n != slice->src_nbytes)
+	if (ZSTD_isError(n) || n != dst_nbytes)
 		return uw_fail(err, UW_ERR_BITS, group->off, "zstd: %s",
 			       ZSTD_isError(n) ? ZSTD_getErrorName(n) : "short frame");
 	return UW_OK;
@@ -237,10 +238,12 @@ enum uw_status uw_group_decode(const struct uw_cpu_ops *ops, const struct uw_ext
 		memcpy(dst, stored, (size_t)slice->src_nbytes); /* sizes agree: checked with the index */
 		return UW_OK;
 	case UW_CODING_ZSTD:
-		return decode_zstd(slice, group, stored, dst, err);
+		return uw_frame_decode(group, stored, group->nbytes, dst, slice->src_nbytes, err);
 	case UW_CODING_H:
 	case UW_CODING_P4:
 		return decode_codec(ops, extent, slice, group, stored, dst, err);
+	default: /* based.h's business */
+		break;
 	}
 	return uw_fail(err, UW_ERR_LAYOUT, group->off, "coding %u", group->coding);
 }

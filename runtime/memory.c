@@ -29,7 +29,7 @@ static void raise_to(uint64_t *most, uint64_t nbytes)
 }
 
 /* The first group of an extent is its largest. */
-uint64_t uw_pack_slot_nbytes(const struct uw_extent *extents, uint64_t nextents)
+uint64_t uw_pack_slot_nbytes(const struct uw_extent *extents, uint64_t nextents, bool based)
 {
 	uint64_t src = 0, scratch = 0;
 
@@ -44,8 +44,10 @@ uint64_t uw_pack_slot_nbytes(const struct uw_extent *extents, uint64_t nextents)
 		if (extents[i].order != UW_ORDER_BYTES && uw_group_shape(&extents[i], &slice, &shape) == UW_OK)
 			raise_to(&scratch, uw_codec_scratch_nbytes(&shape));
 	}
-	/* the source, what is decoded of it again, and what zstd makes of it */
-	return 2 * uw_buffer_nbytes(src) + uw_buffer_nbytes(scratch) + uw_buffer_nbytes(ZSTD_compressBound((size_t)src));
+	/* the source, what is decoded of it again, and what zstd makes of it; the base's bytes, the differences, and what
+	 * reading a base takes that is in a bundle */
+	return (based ? 6 : 2) * uw_buffer_nbytes(src) + uw_buffer_nbytes(scratch) +
+	       uw_buffer_nbytes(ZSTD_compressBound((size_t)src));
 }
 
 uint64_t uw_stored_slot_nbytes(const struct uw_index *index)

@@ -20,7 +20,7 @@ static enum uw_status compare_file(const struct uw_existing *existing, const str
 {
 	struct uw_classified classified;
 	uint8_t digest[UW_SHA256_NBYTES];
-	enum uw_status status = uw_classify(entry, blob, &classified, err);
+	enum uw_status status = uw_classify(entry, blob, existing->base, &classified, err);
 
 	if (status != UW_OK)
 		return status;
@@ -106,6 +106,13 @@ static enum uw_status compare(const struct uw_existing *existing, struct uw_tool
 	return status;
 }
 
+static bool has_base(const struct uw_manifest *manifest, struct uw_bundle_base *base)
+{
+	if (base == NULL || !manifest->based)
+		return base == NULL && !manifest->based;
+	return memcmp(manifest->base, uw_bundle_base(base)->digest, sizeof(manifest->base)) == 0;
+}
+
 enum uw_status uw_existing_look(const struct uw_existing *existing, struct uw_tool *tool, struct uw_source *source,
 				struct uw_manifest *manifest, char **where, struct uw_error *err)
 {
@@ -120,6 +127,10 @@ enum uw_status uw_existing_look(const struct uw_existing *existing, struct uw_to
 		status = uw_fail(err, UW_ERR_EXISTS, UW_NO_OFFSET, "output exists and is no bundle");
 	if (status == UW_OK)
 		status = uw_bundle_open(existing->output, &tool->ops, &bundle, err);
+	if (status == UW_OK && !has_base(&bundle.manifest, existing->base))
+		status = differs(err, "has another base");
+	if (status == UW_OK)
+		status = uw_bundle_set_base(&bundle, uw_bundle_base(existing->base), err);
 	if (status == UW_OK)
 		status = compare(existing, tool, source, &bundle, where, err);
 	if (status == UW_OK) {

@@ -9,6 +9,7 @@
 struct uw_existing {
 	const char *output;
 	enum uw_profile profile;
+	struct uw_bundle_base *base; /* NULL: without one */
 	bool strict;
 	bool decode; /* and what is stored decodes to the source */
 };
@@ -16,7 +17,7 @@ struct uw_existing {
 /*
  * UW_OK: a bundle of this profile whose stored bytes are right by their checksums (and more if `decode` is set), and
  * whose source is this one by path, executable bit and SHA-256 of every file; `manifest` is its manifest then. The
- * source is read up. UW_ERR_MISMATCH: a good bundle of another source or profile; UW_ERR_EXISTS: no bundle; any status
+ * source is read up. UW_ERR_MISMATCH: a good bundle of another source, profile or base; UW_ERR_EXISTS: no bundle; any status
  * of a bundle that is corrupt, or of a failure. `where` gets the path it happened at, malloced. Free the manifest in
  * any case.
  */

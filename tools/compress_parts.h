@@ -28,12 +28,12 @@ struct uw_parts_opts {
 struct uw_parts_cli {
 	const struct uw_parts_opts *opts;
 	const struct uw_bounds *bounds;
-	const char *output, *json;
+	const char *output, *json, *base;
 	const char *files_from; /* NULL, or where `only` came from */
 	bool from0;
 	const struct uw_file_list *only; /* NULL: all of the model */
 	bool force;
-	struct uw_pack_model pack; /* but for the job */
+	struct uw_pack_model pack; /* but for job and base */
 	void (*kept)(void *ctx, const struct uw_manifest_file *file);
 };
 

@@ -18,12 +18,15 @@
 #include "tool.h"
 
 enum { OPT_OUTPUT, OPT_PROFILE, OPT_THREADS, OPT_FORCE, OPT_STRICT, OPT_NO_CHECK, OPT_JSON, OPT_SUMS, OPT_SIGNING,
-       OPT_EXPECT, OPT_MIN_SAVING, OPT_FILES_FROM, OPT_FROM0, OPT_SKIP_EXISTING, OPT_RM };
+       OPT_EXPECT, OPT_MIN_SAVING, OPT_FILES_FROM, OPT_FROM0, OPT_SKIP_EXISTING, OPT_RM,
+       OPT_BASE };
 
 static const struct uw_option options[] = {
 	{ 'o', "output", "BUNDLE", "where to write: a folder, NAME.tar, or - for a tar on standard output", OPT_OUTPUT },
 	{ 'p', "profile", "PROFILE", "distribution (smallest; the default) or inference (for serving)", OPT_PROFILE,
 	  "distribution inference" },
+	{ 0, "base", "BUNDLE", "store only what differs from the model in this bundle, which whoever restores the new\n"
+	  "one needs as well, in whatever bundle", OPT_BASE },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs. Never changes the output", OPT_THREADS },
 	{ 'f', "force", NULL, "replace an existing bundle", OPT_FORCE },
 	{ 0, "strict", NULL, "refuse odd files (malformed safetensors, pickles, GGUF) instead of carrying them", OPT_STRICT },
@@ -68,15 +71,15 @@ static const struct uw_cli cli = {
 		  "failed; they share the folder BUNDLE.parts, nothing else. Then --merge makes the same bundle that one machine\n"
 		  "would have made.\n\n"
 		  "Exit codes: 0 done, 1 the source changed meanwhile, is another or saves too little, 2 usage,\n"
-		  "3 input not acceptable, 4 output exists or a part is missing, 5 corrupt source bundle, 6 I/O error,\n"
-		  "7 out of space or memory, 8 unsupported, 70 bug, 124 --max-time is over.",
+		  "3 input not acceptable, or not the base, 4 output exists or a part is missing, 5 corrupt source bundle,\n"
+		  "6 I/O error, 7 out of space or memory, 8 unsupported, 70 bug, 124 --max-time is over.",
 	.options = options,
 	.min_args = 0,
 	.max_args = 1,
 };
 
 struct opts {
-	const char *output, *json, *sums, *signing;
+	const char *output, *json, *sums, *signing, *base;
 	bool expect;
 	uint8_t expected[UW_SHA256_NBYTES];
 	double min_saving; /* percent; negative: any */
@@ -118,6 +121,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_SUMS: o->sums = arg; return true;
 	case OPT_SIGNING: o->signing = arg; return true;
 	case OPT_EXPECT: return o->expect = uw_parse_digest(arg, o->expected);
+	case OPT_BASE: o->base = arg; return true;
 	case OPT_MIN_SAVING: return uw_parse_percent(arg, &o->min_saving);
 	case OPT_FILES_FROM: o->files_from = arg; return true;
 	case OPT_FROM0: o->from0 = true; return true;
@@ -337,14 +341,15 @@ static int write_lists(const struct opts *o, const struct uw_manifest *manifest,
 }
 
 /* `manifest` is the bundle's then; free it in any case. */
-static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *source, const char *path,
-		struct account *account, struct uw_manifest *manifest)
+static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *source, struct uw_bundle_base *base,
+		const char *path, struct account *account, struct uw_manifest *manifest)
 {
 	struct uw_pack_model options_ = {
 		.job = tool->job,
 		.profile = o->profile,
 		.strict = o->strict,
 		.check = !o->no_check,
+		.base = base,
 		.file = account_file,
 		.ctx = account,
 	};
@@ -408,6 +413,7 @@ static struct uw_parts_cli parts_of(const struct opts *o, struct account *accoun
 		.only = only(o),
 		.output = o->output,
 		.json = o->json,
+		.base = o->base,
 		.force = o->force,
 		.pack = {
 			.profile = o->profile,
@@ -433,10 +439,11 @@ static int take_existing(const struct opts *o, const char *path, struct account 
 }
 
 /* With -f, a bundle that is not good enough is as if it were not there: *go_on. */
-static int look_at_existing(struct uw_tool *tool, const struct opts *o, struct uw_source *source, const char *path,
-			    struct account *account, struct uw_manifest *manifest, bool *go_on)
+static int look_at_existing(struct uw_tool *tool, const struct opts *o, struct uw_source *source,
+			    struct uw_bundle_base *base, const char *path, struct account *account,
+			    struct uw_manifest *manifest, bool *go_on)
 {
-	const struct uw_existing existing = { o->output, o->profile, o->strict, .decode = o->rm };
+	const struct uw_existing existing = { o->output, o->profile, base, o->strict, .decode = o->rm };
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	char *where = NULL;
 	int code = UW_EXIT_OK;
@@ -455,24 +462,29 @@ static int look_at_existing(struct uw_tool *tool, const struct opts *o, struct u
 }
 
 /* One way through the source: either *existing is looked at, and *existing becomes whether to go on, or the bundle is
- * made. */
+ * made. A source that is a bundle may have the same base. */
 static int with_source(struct uw_tool *tool, const struct opts *o, const char *path, struct account *account,
 		       struct uw_manifest *manifest, bool *existing)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_source *source = NULL;
-	struct uw_bundle bundle;
-	int code;
+	struct uw_bundle bundle = { .fd = -1 };
+	struct uw_bundle_base *base;
+	int code = uw_tool_open_base(tool, o->base, &base);
 
-	if (uw_source_open_selected(path, only(o), &tool->ops, uw_tmp_dir(), &bundle, &source, &err) != UW_OK) {
-		code = uw_tool_failure(path, &err);
-	} else {
-		uw_tool_watch(tool, source);
-		code = *existing ? look_at_existing(tool, o, source, path, account, manifest, existing) :
-				   pack(tool, o, source, path, account, manifest);
+	if (code == UW_EXIT_OK) {
+		if (uw_source_open_selected(path, only(o), &tool->ops, uw_tmp_dir(), &bundle, &source, &err) != UW_OK ||
+		    uw_bundle_set_base(&bundle, uw_bundle_base(base), &err) != UW_OK) {
+			code = uw_tool_failure(path, &err);
+		} else {
+			uw_tool_watch(tool, source);
+			code = *existing ? look_at_existing(tool, o, source, base, path, account, manifest, existing) :
+					   pack(tool, o, source, base, path, account, manifest);
+		}
 	}
 	uw_source_close(&source);
 	uw_bundle_close(&bundle);
+	uw_bundle_base_close(&base);
 	return code;
 }
 
@@ -563,6 +575,8 @@ static const char *misuse(const struct opts *o, const char *path)
 
 	if (!whole && demands_whole(o))
 		return "lists, digest and saving are those of a whole bundle: verify has them for one that was merged";
+	if (o->base != NULL && o->profile != UW_PROFILE_DISTRIBUTION)
+		return "--base is for the profile distribution: serving code cannot use differences where they lie";
 	if (o->from0 && o->files_from == NULL)
 		return "--from0 goes with --files-from";
 	if (o->files_from != NULL && (from_stdin || o->parts.mode == UW_PARTS_MERGE || o->parts.mode == UW_PARTS_STATUS))

@@ -11,12 +11,13 @@
 #include "unweight/checked.h"
 
 enum { OPT_OUTPUT, OPT_THREADS, OPT_FORCE, OPT_TENSOR, OPT_SHA256, OPT_EXPECT, OPT_MAX_OUTPUT, OPT_FILES_FROM,
-       OPT_FROM0, OPT_SKIP_EXISTING };
+       OPT_FROM0, OPT_SKIP_EXISTING, OPT_BASE };
 
 static const struct uw_option options[] = {
 	{ 'o', "output", "PATH", "where to write: a folder, a file if the bundle was made from one file,\n"
 	  "NAME.tar, .tar.gz, .tar.zst or .zip, or - for a tar on standard output", OPT_OUTPUT },
 	{ 0, "tensor", "NAME", "restore only this tensor's bytes, into one raw file or standard output", OPT_TENSOR },
+	{ 0, "base", "BUNDLE", "the base of a bundle that stores only what differs from it; any bundle of that model", OPT_BASE },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "sha256", NULL, "compare the SHA-256 of each restored file with the manifest too", OPT_SHA256 },
 	{ 0, "expect-digest", "SHA256", "restore nothing unless the source has this digest: that of the list of its\n"
@@ -43,15 +44,16 @@ static const struct uw_cli cli = {
 		  "final name before all of it is right. For damage these checksums (XXH3, 64 and 128 bits) are as good as\n"
 		  "the SHA-256 of the source files, which stand in the bundle too: --sha256 and unweight-verify check those,\n"
 		  "for whoever wants to compare them with the digests that a hub states.\n\n"
-		  "Exit codes: 0 done, 1 another digest or other files, 2 usage, 3 no such tensor or file, 4 output exists or is too large,\n"
-		  "5 corrupt bundle, 6 I/O error, 7 out of space or memory, 8 unsupported version, 70 bug,\n124 --max-time is over.",
+		  "Exit codes: 0 done, 1 another digest or other files, 2 usage, 3 no such tensor or file, or not the base,\n"
+		  "4 output exists or is too large, 5 corrupt bundle, 6 I/O error, 7 out of space or memory,\n"
+		  "8 unsupported version, 70 bug, 124 --max-time is over.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
 };
 
 struct opts {
-	const char *output, *tensor;
+	const char *output, *tensor, *base;
 	unsigned nthreads;
 	struct uw_bounds bounds;
 	const char *files_from;
@@ -69,6 +71,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	switch (id) {
 	case OPT_OUTPUT: o->output = arg; return true;
 	case OPT_TENSOR: o->tensor = arg; return true;
+	case OPT_BASE: o->base = arg; return true;
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
 	case OPT_EXPECT:
 		o->check = UW_RESTORE_SHA256; /* what is restored is to have it, not only the manifest */
@@ -255,12 +258,32 @@ static const char *misuse(const struct opts *o)
 	return NULL;
 }
 
+static int run(struct uw_tool *tool, struct opts *o, const char *path)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_bundle_base *base;
+	struct uw_bundle bundle = { .fd = -1 };
+	int code;
+
+	if (o->files_from != NULL && uw_file_list_read(o->files_from, o->from0, &o->only, &err) != UW_OK)
+		return uw_tool_failure(o->files_from, &err);
+	code = uw_tool_open_base(tool, o->base, &base);
+	if (code == UW_EXIT_OK) {
+		if (uw_bundle_open(path, &tool->ops, &bundle, &err) != UW_OK ||
+		    uw_bundle_set_base(&bundle, uw_bundle_base(base), &err) != UW_OK)
+			code = uw_tool_failure(path, &err);
+		else
+			code = restore(tool, o, &bundle, path);
+	}
+	uw_bundle_close(&bundle);
+	uw_bundle_base_close(&base);
+	return code;
+}
+
 int main(int argc, char **argv)
 {
 	struct opts o = { .max_output = UINT64_MAX };
 	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
-	struct uw_error err = { .file_off = UW_NO_OFFSET };
-	struct uw_bundle bundle;
 	struct uw_tool tool;
 	const char *wrong;
 	int code;
@@ -274,14 +297,7 @@ int main(int argc, char **argv)
 	}
 	uw_tool_init(&tool, o.nthreads);
 	uw_bounds_apply(&o.bounds, &tool);
-	bundle = (struct uw_bundle){ .fd = -1 };
-	if (o.files_from != NULL && uw_file_list_read(o.files_from, o.from0, &o.only, &err) != UW_OK)
-		code = uw_tool_failure(o.files_from, &err);
-	else if (uw_bundle_open(r.args[0], &tool.ops, &bundle, &err) != UW_OK)
-		code = uw_tool_failure(r.args[0], &err);
-	else
-		code = restore(&tool, &o, &bundle, r.args[0]);
-	uw_bundle_close(&bundle);
+	code = run(&tool, &o, r.args[0]);
 	uw_file_list_free(&o.only);
 	return uw_tool_exit(code);
 }

@@ -7,7 +7,7 @@
 #include "tool.h"
 #include "verify.h"
 
-enum { OPT_LEVEL, OPT_AGAINST, OPT_SUMS, OPT_EXPECT, OPT_THREADS, OPT_JSON, OPT_JUNIT, OPT_GITHUB };
+enum { OPT_LEVEL, OPT_AGAINST, OPT_SUMS, OPT_EXPECT, OPT_THREADS, OPT_JSON, OPT_JUNIT, OPT_GITHUB, OPT_BASE };
 
 static const struct uw_option options[] = {
 	{ 'l', "level", "LEVEL", "structure, checksum or decode (the default)", OPT_LEVEL,
@@ -16,6 +16,7 @@ static const struct uw_option options[] = {
 	{ 0, "sha256sums", "FILE", "compare with a list of SHA-256 sums as sha256sum writes it", OPT_SUMS },
 	{ 0, "expect-digest", "SHA256", "the source's digest: that of the list of its files' SHA-256 by ascending path\n"
 	  "(compress --sha256sums), or of the file itself if it is one file", OPT_EXPECT },
+	{ 0, "base", "BUNDLE", "the base of a bundle that stores only what differs from it: decode and --against need it", OPT_BASE },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "json", "FILE", "write a report; - is standard output", OPT_JSON },
 	{ 0, "junit", "FILE", "write a JUnit XML report, one test case a file", OPT_JUNIT },
@@ -33,7 +34,8 @@ static const struct uw_cli cli = {
 		  "decoded, and each file has the SHA-256 of its source. --against names the first difference: tensor, row,\n"
 		  "column and both values.\n\n"
 		  "Exit codes: 0 good, 1 differs from what it was compared with, 2 usage, 3 the other model is not acceptable,\n"
-		  "5 corrupt bundle, 6 I/O error, 7 out of memory, 8 unsupported version, 70 bug,\n124 --max-time is over.",
+		  "or not the base, 5 corrupt bundle, 6 I/O error, 7 out of memory, 8 unsupported version, 70 bug,\n"
+		  "124 --max-time is over.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
@@ -41,7 +43,7 @@ static const struct uw_cli cli = {
 
 struct opts {
 	enum uw_verify_level level;
-	const char *against, *sums, *json, *junit;
+	const char *against, *sums, *json, *junit, *base;
 	unsigned nthreads;
 	struct uw_bounds bounds;
 	bool expect, github;
@@ -73,6 +75,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_EXPECT: return o->expect = uw_parse_digest(arg, o->expected);
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
 	case OPT_JSON: o->json = arg; return true;
+	case OPT_BASE: o->base = arg; return true;
 	case OPT_JUNIT: o->junit = arg; return true;
 	case OPT_GITHUB: o->github = true; return true;
 	}
@@ -216,6 +219,7 @@ static enum uw_status verify(struct uw_tool *tool, const struct opts *o, const s
 	return status;
 }
 
+/* The other model may be a bundle with the same base. */
 static enum uw_status compare(struct uw_tool *tool, const struct opts *o, const struct uw_bundle *bundle,
 			      struct findings *f)
 {
@@ -225,6 +229,8 @@ static enum uw_status compare(struct uw_tool *tool, const struct opts *o, const 
 	enum uw_status status = uw_source_open_path(o->against, &tool->ops, uw_tmp_dir(), &other, &source, &err);
 
 	f->check = "against";
+	if (status == UW_OK)
+		status = uw_bundle_set_base(&other, bundle->base, &err);
 	if (status == UW_OK) {
 		uw_tool_watch(tool, source);
 		uw_progress_begin(&tool->progress, "compare", source->nbytes);
@@ -259,11 +265,23 @@ static enum uw_status compare_digest(const struct opts *o, const struct uw_bundl
 	return verdict.status;
 }
 
-static enum uw_status all_checks(struct uw_tool *tool, const struct opts *o, const char *path, struct findings *f)
+/* The base is needed for what is decoded; one that is given has to be the right one. */
+static enum uw_status open_with_base(struct uw_tool *tool, const struct opts *o, const char *path,
+				     const struct uw_base *base, struct uw_bundle *bundle, struct uw_error *err)
+{
+	enum uw_status status = uw_bundle_open(path, &tool->ops, bundle, err);
+
+	if (status != UW_OK || (base == NULL && o->level != UW_VERIFY_DECODE && o->against == NULL))
+		return status;
+	return uw_bundle_set_base(bundle, base, err);
+}
+
+static enum uw_status all_checks(struct uw_tool *tool, const struct opts *o, const char *path,
+				 const struct uw_base *base, struct findings *f)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_bundle bundle;
-	enum uw_status worst = uw_bundle_open(path, &tool->ops, &bundle, &err), status = UW_OK;
+	enum uw_status worst = open_with_base(tool, o, path, base, &bundle, &err), status = UW_OK;
 
 	if (worst != UW_OK) {
 		worst = unopened(f, &err);
@@ -296,12 +314,16 @@ static int run(const struct opts *o, const char *path)
 {
 	struct findings f = { .bundle = path, .files = json_array(), .github = o->github && in_github() };
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_bundle_base *base;
 	struct uw_tool tool;
 	int code;
 
 	uw_tool_init(&tool, o->nthreads);
 	uw_bounds_apply(&o->bounds, &tool);
-	code = uw_exit_of_status(all_checks(&tool, o, path, &f));
+	code = uw_tool_open_base(&tool, o->base, &base);
+	if (code == UW_EXIT_OK)
+		code = uw_exit_of_status(all_checks(&tool, o, path, uw_bundle_base(base), &f));
+	uw_bundle_base_close(&base);
 	if (code != UW_EXIT_OK && uw_json_lacked_memory())
 		code = UW_EXIT_SPACE; /* what was found wrong may be our own reading */
 	uw_msg_info("%llu good, %llu bad", (unsigned long long)f.ngood, (unsigned long long)f.nbad);

@@ -5,6 +5,7 @@
  */
 #include <dlfcn.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cublas_lt.cuh"
 
@@ -107,46 +108,38 @@ static void forget(const struct cublas_lt *lt, const struct description *d)
 		(void)lt->preference_destroy(d->preference);
 }
 
-static bool describe(const struct cublas_lt *lt, const struct uw_gpu_dense *dense, struct description *d)
+static bool describe(const struct cublas_lt *lt, const struct uw_gpu_dense_key *key, struct description *d)
 {
 	const cublasOperation_t transposed = CUBLAS_OP_T;
-	const cudaDataType_t y_type = dense->y_type == UW_LINEAR_F32 ? CUDA_R_32F : CUDA_R_16BF;
-	const size_t room = dense->workspace_nbytes;
+	const cudaDataType_t y_type = key->y_type == UW_LINEAR_F32 ? CUDA_R_32F : CUDA_R_16BF;
 
 	return lt->desc_create(&d->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F) == CUBLAS_STATUS_SUCCESS &&
 	       lt->desc_set(d->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed)) ==
 		       CUBLAS_STATUS_SUCCESS &&
-	       lt->layout_create(&d->w, CUDA_R_16BF, dense->ncols, dense->nrows, (int64_t)dense->weights_ld) ==
+	       lt->layout_create(&d->w, CUDA_R_16BF, key->ncols, key->nrows, (int64_t)key->weights_ld) ==
 		       CUBLAS_STATUS_SUCCESS &&
-	       lt->layout_create(&d->x, CUDA_R_16BF, dense->ncols, dense->nx, (int64_t)dense->x_ld) ==
+	       lt->layout_create(&d->x, CUDA_R_16BF, key->ncols, key->nx, (int64_t)key->x_ld) ==
 		       CUBLAS_STATUS_SUCCESS &&
-	       lt->layout_create(&d->y, y_type, dense->nrows, dense->nx, (int64_t)dense->y_ld) ==
-		       CUBLAS_STATUS_SUCCESS &&
-	       lt->preference_create(&d->preference) == CUBLAS_STATUS_SUCCESS &&
-	       lt->preference_set(d->preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof(room)) ==
-		       CUBLAS_STATUS_SUCCESS;
+	       lt->layout_create(&d->y, y_type, key->nrows, key->nx, (int64_t)key->y_ld) == CUBLAS_STATUS_SUCCESS;
 }
 
-/* Up to what cuBLASLt looks at. */
-static uint32_t alignment_of(const void *p)
+static bool describe_preference(const struct cublas_lt *lt, const struct uw_gpu_dense_key *key, struct description *d)
 {
-	uintptr_t at = (uintptr_t)p | 256;
-
-	return (uint32_t)(at & (~at + 1));
-}
-
-static bool describe_alignment(const struct cublas_lt *lt, const struct uw_gpu_dense *dense, struct description *d)
-{
+	const size_t room = key->workspace_nbytes;
 	const struct {
 		cublasLtMatmulPreferenceAttributes_t what;
 		uint32_t nbytes;
 	} aligned[] = {
 		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, 16 },
-		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(dense->x_dev) },
-		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(dense->y_dev) },
-		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(dense->y_dev) },
+		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, key->x_align },
+		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key->y_align },
+		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, key->y_align },
 	};
 
+	if (lt->preference_create(&d->preference) != CUBLAS_STATUS_SUCCESS ||
+	    lt->preference_set(d->preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof(room)) !=
+		    CUBLAS_STATUS_SUCCESS)
+		return false;
 	for (const auto &a : aligned) {
 		if (lt->preference_set(d->preference, a.what, &a.nbytes, sizeof(a.nbytes)) != CUBLAS_STATUS_SUCCESS)
 			return false;
@@ -154,10 +147,9 @@ static bool describe_alignment(const struct cublas_lt *lt, const struct uw_gpu_d
 	return true;
 }
 
-static enum uw_status multiply(const struct cublas_lt *lt, const struct uw_gpu_dense *dense,
-			       const struct description *d, cudaStream_t stream)
+static enum uw_status first_of_heuristic(const struct cublas_lt *lt, const struct description *d,
+					 cublasLtMatmulAlgo_t *algo)
 {
-	const float one = 1, zero = 0;
 	cublasLtMatmulHeuristicResult_t found;
 	int nfound = 0;
 
@@ -165,21 +157,42 @@ static enum uw_status multiply(const struct cublas_lt *lt, const struct uw_gpu_d
 		    CUBLAS_STATUS_SUCCESS ||
 	    nfound == 0)
 		return UW_ERR_UNSUPPORTED;
-	if (lt->matmul(lt->handle, d->desc, &one, dense->weights_dev, d->w, dense->x_dev, d->x, &zero, dense->y_dev,
-		       d->y, dense->y_dev, d->y, &found.algo, dense->workspace_dev, dense->workspace_nbytes,
-		       stream) != CUBLAS_STATUS_SUCCESS)
-		return UW_ERR_DEVICE;
+	*algo = found.algo;
 	return UW_OK;
 }
 
-enum uw_status uw_cublas_lt_multiply(void *library, const struct uw_gpu_dense *dense, struct CUstream_st *stream)
+enum uw_status uw_cublas_lt_choose(void *library, const struct uw_gpu_dense_key *key, struct uw_gpu_dense_algo *algo)
 {
 	const struct cublas_lt *lt = (const struct cublas_lt *)library;
 	struct description d = {};
+	cublasLtMatmulAlgo_t first;
 	enum uw_status status = UW_ERR_DEVICE;
 
-	if (describe(lt, dense, &d) && describe_alignment(lt, dense, &d))
-		status = multiply(lt, dense, &d, stream);
+	static_assert(sizeof(first) == sizeof(*algo), "room for an algorithm");
+	if (describe(lt, key, &d) && describe_preference(lt, key, &d))
+		status = first_of_heuristic(lt, &d, &first);
+	if (status == UW_OK)
+		memcpy(algo, &first, sizeof(first));
+	forget(lt, &d);
+	return status;
+}
+
+enum uw_status uw_cublas_lt_multiply(void *library, const struct uw_gpu_dense *dense,
+				     const struct uw_gpu_dense_algo *algo, struct CUstream_st *stream)
+{
+	const struct cublas_lt *lt = (const struct cublas_lt *)library;
+	const struct uw_gpu_dense_key key = uw_gpu_dense_key(dense);
+	const float one = 1, zero = 0;
+	struct description d = {};
+	cublasLtMatmulAlgo_t how;
+	enum uw_status status = UW_ERR_DEVICE;
+
+	memcpy(&how, algo, sizeof(how));
+	if (describe(lt, &key, &d) &&
+	    lt->matmul(lt->handle, d.desc, &one, dense->weights_dev, d.w, dense->x_dev, d.x, &zero, dense->y_dev, d.y,
+		       dense->y_dev, d.y, &how, dense->workspace_dev, dense->workspace_nbytes,
+		       stream) == CUBLAS_STATUS_SUCCESS)
+		status = UW_OK;
 	forget(lt, &d);
 	return status;
 }
@@ -195,7 +208,13 @@ void uw_cublas_lt_close(void *)
 {
 }
 
-enum uw_status uw_cublas_lt_multiply(void *, const struct uw_gpu_dense *, struct CUstream_st *)
+enum uw_status uw_cublas_lt_choose(void *, const struct uw_gpu_dense_key *, struct uw_gpu_dense_algo *)
+{
+	return UW_ERR_UNSUPPORTED;
+}
+
+enum uw_status uw_cublas_lt_multiply(void *, const struct uw_gpu_dense *, const struct uw_gpu_dense_algo *,
+				     struct CUstream_st *)
 {
 	return UW_ERR_UNSUPPORTED;
 }

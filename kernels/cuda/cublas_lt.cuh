@@ -7,5 +7,7 @@
 
 enum uw_status uw_cublas_lt_open(void **library);
 void uw_cublas_lt_close(void *library);
-enum uw_status uw_cublas_lt_multiply(void *library, const struct uw_gpu_dense *dense, struct CUstream_st *stream);
+enum uw_status uw_cublas_lt_choose(void *library, const struct uw_gpu_dense_key *key, struct uw_gpu_dense_algo *algo);
+enum uw_status uw_cublas_lt_multiply(void *library, const struct uw_gpu_dense *dense,
+				     const struct uw_gpu_dense_algo *algo, struct CUstream_st *stream);
 #endif

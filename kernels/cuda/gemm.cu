@@ -109,6 +109,9 @@ enum uw_status uw_gpu_gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *s
 	if (status != UW_OK)
 		return status;
 	error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)gemm->shared_nbytes);
+	if (error == cudaSuccess)   /* all of it: room for blocks_per_sm blocks, not for one */
+		error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+					     cudaSharedmemCarveoutMaxShared);
 	if (error != cudaSuccess)
 		return uw_status_of(error);
 	early.id = cudaLaunchAttributeProgrammaticStreamSerialization;

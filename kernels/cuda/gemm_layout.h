@@ -39,6 +39,18 @@
 #define UW_WGMMA_THREADS(tile_n) ((tile_n) == 256 ? 384u : 288u)
 #define UW_WGMMA_MAX_BLOCKS(tile_n) ((tile_n) <= 64 ? 2u : 1u)
 
+/*
+ * Registers a lane with tile_n 256: all at the launch, then the warpgroup that fetches and those that multiply. A block
+ * has no more than it was launched with: who asks for more than others left waits for ever.
+ */
+#define UW_WGMMA_LAUNCH_REGISTERS 168u
+#define UW_WGMMA_FETCH_REGISTERS 56u
+#define UW_WGMMA_MULTIPLY_REGISTERS 224u
+#ifdef __cplusplus
+static_assert(UW_WGMMA_FETCH_REGISTERS + 2 * UW_WGMMA_MULTIPLY_REGISTERS <= 3 * UW_WGMMA_LAUNCH_REGISTERS,
+	      "one warpgroup leaves what two take");
+#endif
+
 /* ---- mma ---- */
 
 #define UW_MMA_THREADS 256u

@@ -201,8 +201,8 @@ UW_DEVICE void uw_fetch(const struct uw_gpu_gemm &gemm, const void *x_map, uint3
 
 	for (bool more = uw_segment_first(work, &seg); more; more = uw_segment_next(work, &seg)) {
 		(void)uw_find_tile(gemm, seg.tile, lane, &tile);
-		if (SOURCE == UW_LINEAR_RAW)
-			uw_tensor_map_fence(tile.matrix->map);
+		if (SOURCE == UW_LINEAR_RAW && gemm.nmatrices > UW_GPU_GEMM_FEW)
+			uw_tensor_map_fence(tile.matrix->map); /* not of a parameter's: only of global memory */
 		uw_fetch_segment(gemm, x_map, work, seg, tile, me, lane, &waited, &stages);
 	}
 }
@@ -374,12 +374,12 @@ UW_DEVICE void uw_gemm_wgmma(const struct uw_gpu_gemm &gemm, const void *x_map)
 	uw_sync_block();
 	if (warp >= UW_TILE_WARPS) {
 		if (TILE_N == 256)
-			uw_fewer_registers<64>();
+			uw_fewer_registers<UW_WGMMA_FETCH_REGISTERS>();
 		if (warp == UW_TILE_WARPS)
 			uw_fetch<SOURCE, TILE_N>(gemm, x_map, lane);
 	} else {
 		if (TILE_N == 256)
-			uw_more_registers<224>();
+			uw_more_registers<UW_WGMMA_MULTIPLY_REGISTERS>();
 		uw_multiply<SOURCE, TILE_N>(gemm, warp, lane);
 	}
 }

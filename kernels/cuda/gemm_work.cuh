@@ -36,7 +36,7 @@ struct uw_y_tile {
 
 UW_DEVICE const struct uw_gpu_matrix *uw_matrix(const struct uw_gpu_gemm &gemm, uint32_t i)
 {
-	return gemm.nmatrices <= 3 ? &gemm.few[i] : gemm.matrices_dev + i;
+	return gemm.nmatrices <= UW_GPU_GEMM_FEW ? &gemm.few[i] : gemm.matrices_dev + i;
 }
 
 /* Tile `number` of a matrix that meets `nx` rows of x. */
@@ -319,6 +319,7 @@ UW_DEVICE bool uw_sum_parts(const struct uw_gpu_gemm &gemm, const struct uw_work
 		arrived = uw_add_global(counter, 1);
 	if (uw_from_lane(arrived, 0) != last - first)
 		return false;
+	uw_sync_warp(); /* what lane 0 has acquired, all have */
 	uw_fence_global();
 	if (lane == 0)
 		uw_store_global_u32(counter, 0);

@@ -10,7 +10,6 @@ _Static_assert(sizeof(struct uw_gpu_gemm_group) == 64 || sizeof(void *) != 8,
 _Static_assert(sizeof(struct uw_gpu_matrix) == 192 || sizeof(void *) != 8,
 	       "device code and host code agree on the matrix");
 
-#define FEW (sizeof(((struct uw_gpu_gemm *)0)->few) / sizeof(struct uw_gpu_matrix))
 #define VECTOR_ALIGN 16u
 #define MAX_UNITS (UINT64_C(1) << 31)
 #define RESERVED_SHARED 1024u   /* of a block, for the system */
@@ -32,6 +31,8 @@ static uint64_t align_up(uint64_t a, uint64_t to)
 enum uw_status uw_gpu_gemm_group_init(const struct uw_coded *coded, const uint8_t *stored_dev, const uint8_t *plane_dev,
 				      struct uw_gpu_gemm_group *group)
 {
+	const uint8_t *e_dev = stored_dev + coded->head_nbytes; /* the head may be a copy: no difference of pointers */
+
 	if (coded->shape.order != UW_ORDER_TILED || (uintptr_t)stored_dev % VECTOR_ALIGN != 0 ||
 	    (uintptr_t)plane_dev % VECTOR_ALIGN != 0 || (coded->coding == UW_CODING_P4) != (plane_dev == NULL))
 		return UW_ERR_ARG;
@@ -39,8 +40,8 @@ enum uw_status uw_gpu_gemm_group_init(const struct uw_coded *coded, const uint8_
 		.tables_dev = stored_dev,
 		.words_dev = (const uint64_t *)(const void *)(stored_dev + (coded->chunk_words - coded->head)),
 		.patches_dev = (const uint32_t *)(const void *)(stored_dev + (coded->patches - coded->head)),
-		.s_dev = stored_dev + (coded->s - coded->head),
-		.e_dev = plane_dev != NULL ? plane_dev : stored_dev + (coded->e - coded->head),
+		.s_dev = e_dev + coded->e_nbytes,
+		.e_dev = plane_dev != NULL ? plane_dev : e_dev,
 		.order_dev = coded->row_order != NULL
 				     ? (const uint16_t *)(const void *)(stored_dev + (coded->row_order - coded->head))
 				     : NULL,
@@ -181,10 +182,10 @@ enum uw_status uw_gpu_gemm_config_init(const struct uw_gpu_device *device, uint6
 	return UW_OK;
 }
 
-/* Tiles of the launch, at least as many as it can have. */
+/* Tiles of the launch, at least as many as it can have. Linear: it is asked for at every launch. */
 static uint64_t most_tiles(const struct uw_gpu_gemm *gemm, const struct uw_gpu_matrix *matrices)
 {
-	uint64_t across = ceil_div(gemm->nx, gemm->config.tile_n), most = 0;
+	uint64_t across = ceil_div(gemm->nx, gemm->config.tile_n), most = 0, high = 0;
 
 	if (gemm->nbuckets == 0)
 		return gemm->row_tiles * across;
@@ -193,12 +194,9 @@ static uint64_t most_tiles(const struct uw_gpu_gemm *gemm, const struct uw_gpu_m
 	 * tiles, and all others have just one row, there are no more than:
 	 */
 	for (uint32_t i = 0; i < gemm->nmatrices; i++) {
-		uint64_t high = 0;
-
-		for (uint32_t k = 0; k < gemm->nmatrices; k++) {
-			if (matrices[k].bucket == matrices[i].bucket)
-				high += ceil_div(matrices[k].nrows, UW_ROW_TILE);
-		}
+		if (i != 0 && matrices[i].bucket != matrices[i - 1].bucket)
+			high = 0;
+		high += ceil_div(matrices[i].nrows, UW_ROW_TILE);
 		most = high > most ? high : most;
 	}
 	return gemm->row_tiles + most * across;
@@ -216,7 +214,7 @@ enum uw_status uw_gpu_gemm_init(const struct uw_gpu_device *device, const struct
 	    config->kernel > UW_GPU_GEMM_WGMMA || config->blocks_per_sm == 0 ||
 	    config->blocks_per_sm > max_blocks(config->kernel, config->tile_n) ||
 	    (config->kernel == UW_GPU_GEMM_WGMMA && device->capability != 90) || device->capability < 80 ||
-	    (nmatrices > FEW && (matrices_dev == NULL || (uintptr_t)matrices_dev % alignof(struct uw_gpu_matrix) != 0)))
+	    (nmatrices > UW_GPU_GEMM_FEW && (matrices_dev == NULL || (uintptr_t)matrices_dev % alignof(struct uw_gpu_matrix) != 0)))
 		return UW_ERR_ARG;
 	gemm->source = matrices[0].source;
 	gemm->ncols = matrices[0].ncols;
@@ -224,14 +222,15 @@ enum uw_status uw_gpu_gemm_init(const struct uw_gpu_device *device, const struct
 	gemm->nbuckets = nbuckets;
 	for (uint32_t i = 0; i < nmatrices; i++) {
 		if (matrices[i].source != gemm->source || matrices[i].ncols != gemm->ncols ||
-		    (nbuckets != 0 && matrices[i].bucket >= nbuckets))
+		    (nbuckets != 0 && (matrices[i].bucket >= nbuckets ||
+				       (i != 0 && matrices[i].bucket < matrices[i - 1].bucket))))
 			return UW_ERR_ARG;
 		row_tiles += ceil_div(matrices[i].nrows, UW_ROW_TILE);
 		if (row_tiles > INT32_MAX)
 			return UW_ERR_ARG;
 	}
 	gemm->row_tiles = (uint32_t)row_tiles;
-	if (nmatrices <= FEW)
+	if (nmatrices <= UW_GPU_GEMM_FEW)
 		memcpy(gemm->few, matrices, nmatrices * sizeof(*matrices));
 	ntiles = most_tiles(gemm, matrices);
 	nranges = config->parts != 0 ? config->parts : config->nblocks;

@@ -50,9 +50,10 @@ enum uw_status uw_gpu_group_init(const struct uw_coded *coded, const uint8_t *st
 				 struct uw_gpu_group *group)
 {
 	const struct uw_shape *shape = &coded->shape;
+	uint64_t s_off = coded->head_nbytes + coded->e_nbytes; /* no difference of pointers: the head may be a copy */
 
 	if ((uintptr_t)stored_dev % STORED_ALIGN != 0 || (uintptr_t)out_dev % sizeof(uint16_t) != 0 ||
-	    coded->s - coded->head > (ptrdiff_t)MAX_S_OFF)
+	    s_off > MAX_S_OFF)
 		return UW_ERR_ARG;
 	*group = (struct uw_gpu_group){
 		.stored_dev = stored_dev,
@@ -64,9 +65,9 @@ enum uw_status uw_gpu_group_init(const struct uw_coded *coded, const uint8_t *st
 		.ncols = (uint32_t)shape->ncols,
 		.words_off = (uint32_t)(coded->chunk_words - coded->head),
 		.patches_off = (uint32_t)(coded->patches - coded->head),
-		.e_off = (uint32_t)(coded->e - coded->head),
+		.e_off = (uint32_t)coded->head_nbytes,
 		.e_nbytes = (uint32_t)coded->e_nbytes,
-		.s_off = (uint32_t)(coded->s - coded->head),
+		.s_off = (uint32_t)s_off,
 		.npatches = coded->npatches,
 		.stream_room = coded->coding == UW_CODING_H ? longest_stream(coded) : 0,
 		.coding = (uint32_t)coded->coding,

@@ -164,7 +164,7 @@ const struct uw_gpu_ops *uw_gpu_ops_cuda(void)
 		"cuda", open, alloc, free_memory, copy_in, copy_out, copy_within, zero, stream_new, stream_free,
 		stream_sync, event_new, event_free, event_record, event_await, event_elapsed, preload, uw_gpu_decode_p4,
 		uw_gpu_decode_h, uw_gpu_transcode_h, uw_gpu_exponents_h, uw_gpu_matrix_map, uw_gpu_gemm, uw_gpu_gather,
-		uw_cublas_lt_open, uw_cublas_lt_close, uw_cublas_lt_multiply,
+		uw_cublas_lt_open, uw_cublas_lt_close, uw_cublas_lt_choose, uw_cublas_lt_multiply,
 	};
 
 	return &ops;

@@ -33,6 +33,9 @@ enum uw_status uw_cuda_open_ops(const struct uw_gpu_ops *ops, int number, const 
 	if (memory != NULL)
 		c->memory = *memory;
 	status = uw_cuda_status(ops->open(number, &c->facts), "opening the device", err);
+	if (status == UW_ERR_NO_DEVICE)
+		status = uw_fail(err, status, UW_NO_OFFSET,
+				 "CUDA: no driver, or no device %d that this build has code for", number);
 	if (status == UW_OK && c->facts.device.capability < MIN_CAPABILITY)
 		status = uw_fail(err, UW_ERR_NO_DEVICE, UW_NO_OFFSET, "%s is of compute capability %u.%u, 8.0 is wanted",
 				 c->facts.name, c->facts.device.capability / 10, c->facts.device.capability % 10);
@@ -58,7 +61,7 @@ enum uw_status uw_cuda_open(int number, const struct uw_allocator *memory, struc
 	const struct uw_gpu_ops *ops = uw_gpu_ops_cuda();
 
 	if (ops == NULL)
-		return uw_fail(err, UW_ERR_NO_DEVICE, UW_NO_OFFSET, "built without CUDA");
+		return uw_fail(err, UW_ERR_NO_DEVICE, UW_NO_OFFSET, "libunweight was built without CUDA");
 	return uw_cuda_open_ops(ops, number, memory, cuda, err);
 }
 

@@ -11,6 +11,8 @@
  */
 #include "cuda_workspace.h"
 
+#include <string.h>
+
 struct run {
 	const struct uw_cuda_linear *linear;
 	const struct uw_cuda_tie *tie;
@@ -50,6 +52,23 @@ static enum uw_status multiply(const struct run *run, const struct uw_cuda_set *
 	return run->w->cuda->ops->gemm(&gemm, run->stream);
 }
 
+/* The heuristic costs more time of the host than a small product: it is asked again when the question is another. */
+static enum uw_status call_dense(const struct run *run, uint64_t p, const struct uw_gpu_dense *dense)
+{
+	const struct uw_cuda *cuda = run->w->cuda;
+	struct uw_cuda_asked *asked = &run->tie->asked[p * UW_NBUCKETS + uw_bucket_of(run->args->batch)];
+	struct uw_cuda_asked now = { .key = uw_gpu_dense_key(dense) };
+
+	if (memcmp(&asked->key, &now.key, sizeof(now.key)) != 0) {
+		enum uw_status status = cuda->ops->dense_choose(cuda->dense, &now.key, &now.algo);
+
+		if (status != UW_OK)
+			return status;
+		*asked = now;
+	}
+	return cuda->ops->dense(cuda->dense, dense, &asked->algo, run->stream);
+}
+
 /* A part's weights that are BF16 in memory. */
 static enum uw_status multiply_dense(const struct run *run, uint64_t p, const uint16_t *weights_dev)
 {
@@ -70,7 +89,7 @@ static enum uw_status multiply_dense(const struct run *run, uint64_t p, const ui
 		.workspace_nbytes = run->w->dense.nbytes,
 	};
 
-	return run->w->cuda->ops->dense(run->w->cuda->dense, &dense, run->stream);
+	return call_dense(run, p, &dense);
 }
 
 static enum uw_status run_raw(const struct run *run)

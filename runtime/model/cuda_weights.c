@@ -281,7 +281,7 @@ static enum uw_status make_palette(const struct uw_cuda *cuda, const struct code
 				   struct uw_cuda_group *group, struct uw_error *err)
 {
 	const struct uw_coded *coded = &host->coded;
-	uint64_t head = (uint64_t)(coded->e - coded->head), s = (uint64_t)(coded->s - coded->head);
+	uint64_t head = coded->head_nbytes, s = head + coded->e_nbytes;
 	uint64_t s_nbytes = group->ntiles * UW_TILE_WEIGHTS, to_s = align_up(head, REGION_ALIGN), to_e = to_s + s_nbytes;
 	enum uw_status status =
 		uw_cuda_memory_alloc(cuda, to_e + group->ntiles * (UW_TILE_WEIGHTS / 2), &group->palette, err);

@@ -27,6 +27,13 @@ struct uw_cuda_bound *uw_cuda_bound_of(const struct uw_cuda_tie *tie, uint64_t p
 	return &tie->bound[(2 * part + (pipeline == UW_PIPELINE_EXPONENT)) * UW_CUDA_NSLOTS + slot];
 }
 
+bool uw_cuda_calls_dense(const struct uw_cuda_linear *linear, unsigned bucket)
+{
+	enum uw_pipeline pipeline = linear->choices[bucket].pipeline;
+
+	return !linear->own_kernels && (pipeline == UW_PIPELINE_RAW || pipeline == UW_PIPELINE_DECODE);
+}
+
 static uint64_t nbound(const struct uw_cuda_linear *linear)
 {
 	return linear->nparts * 2 * UW_CUDA_NSLOTS;
@@ -100,8 +107,7 @@ static enum uw_status need_bucket(const struct uw_cuda_workspace *w, const struc
 		status = need_launch(linear, &linear->dense, &choice->config, nx, need);
 	for (uint64_t i = 0; status == UW_OK && tie->bound != NULL && i < nbound(linear); i++)
 		status = need_launch(linear, &tie->bound[i].set, &choice->config, nx, need);
-	if (!linear->own_kernels)
-		need->cublas |= choice->pipeline == UW_PIPELINE_RAW || choice->pipeline == UW_PIPELINE_DECODE;
+	need->cublas |= uw_cuda_calls_dense(linear, bucket);
 	return status;
 }
 
@@ -276,6 +282,18 @@ static enum uw_status bind(struct uw_cuda_workspace *w, struct uw_cuda_tie *tie,
 	return status;
 }
 
+static enum uw_status make_asked(const struct uw_cuda_workspace *w, struct uw_cuda_tie *tie, struct uw_error *err)
+{
+	bool any = false;
+
+	for (unsigned b = 0; b <= uw_bucket_of(w->max_batch); b++)
+		any = any || uw_cuda_calls_dense(tie->linear, b);
+	if (!any)
+		return UW_OK;
+	tie->asked = calloc((size_t)tie->linear->nparts * UW_NBUCKETS, sizeof(*tie->asked));
+	return tie->asked != NULL ? UW_OK : uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "CUDA descriptors");
+}
+
 /* ---- all of it ---- */
 
 static enum uw_status make_order(struct uw_cuda_workspace *w, struct uw_error *err)
@@ -341,8 +359,11 @@ static enum uw_status build(struct uw_cuda_workspace *w, const struct uw_cuda_li
 	}
 	qsort(w->ties, w->nties, sizeof(*w->ties), compare_ties);
 	status = make_slots(w, &need, err);
-	for (size_t i = 0; status == UW_OK && i < w->nties; i++)
+	for (size_t i = 0; status == UW_OK && i < w->nties; i++) {
 		status = bind(w, &w->ties[i], err);
+		if (status == UW_OK)
+			status = make_asked(w, &w->ties[i], err);
+	}
 	if (status == UW_OK && w->side != NULL)
 		status = uw_cuda_sheet_send(w->cuda, &w->sheet, err);
 	for (size_t i = 0; status == UW_OK && i < w->nties; i++) {
@@ -404,6 +425,7 @@ void uw_cuda_workspace_free(struct uw_cuda_workspace **workspace)
 		for (uint64_t k = 0; w->ties[i].bound != NULL && k < nbound(w->ties[i].linear); k++)
 			uw_cuda_set_close(&w->ties[i].bound[k].set);
 		free(w->ties[i].bound);
+		free(w->ties[i].asked);
 	}
 	for (uint32_t i = 0; i < UW_CUDA_NSLOTS; i++)
 		uw_cuda_memory_free(w->cuda, &w->slots[i]);

@@ -14,10 +14,16 @@ struct uw_cuda_bound {
 	struct uw_cuda_set set;       /* what is multiplied then: the slot as BF16, or the pieces of coding H */
 };
 
-/* Of the part at `part`: both slots, first for DECODE, then for EXPONENT. */
+/* What cuBLASLt was last asked for a part and a bucket, and said. */
+struct uw_cuda_asked {
+	struct uw_gpu_dense_key key; /* zero: never */
+	struct uw_gpu_dense_algo algo;
+};
+
 struct uw_cuda_tie {
 	const struct uw_cuda_linear *linear;
-	struct uw_cuda_bound *bound; /* NULL: no bucket decodes */
+	struct uw_cuda_bound *bound; /* of each part both slots, first for DECODE, then for EXPONENT; NULL: none */
+	struct uw_cuda_asked *asked; /* of each part by bucket; NULL: cuBLASLt multiplies in none */
 };
 
 /* A part that is, or will soon be, decoded in a slot. */
@@ -46,6 +52,9 @@ struct uw_cuda_workspace {
 	struct uw_cuda_job jobs[UW_CUDA_NSLOTS]; /* the oldest first */
 	uint32_t njobs, next_slot;
 };
+
+/* Whether cuBLASLt multiplies in batches of a bucket. */
+bool uw_cuda_calls_dense(const struct uw_cuda_linear *linear, unsigned bucket);
 
 /* NULL: the workspace was made without the linear. */
 const struct uw_cuda_tie *uw_cuda_tie_of(const struct uw_cuda_workspace *workspace, const struct uw_cuda_linear *linear);

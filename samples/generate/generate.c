@@ -17,17 +17,24 @@
 #include "llama.h"
 
 static const char usage[] =
-	"usage: generate BUNDLE [--weights compressed|raw] [--pipeline NAME] [--level NAME] [--batch N] [--threads N]\n"
-	"                [--bytes N] [--logits FILE] [--perplexity FILE] [PROMPT ...]\n"
+	"usage: generate BUNDLE [--device cpu|cuda[:N]] [--weights compressed|raw] [--pipeline NAME] [--level NAME]\n"
+	"                [--batch-invariant] [--batch N] [--threads N] [--bytes N] [--logits FILE]\n"
+	"                [--perplexity FILE] [PROMPT ...]\n"
 	"\n"
+	"  --device NAME      what multiplies: cpu, or CUDA device N (default cpu; cuda is cuda:0)\n"
 	"  --weights raw      multiply by BF16 weights, decoded beforehand, instead of compressed ones\n"
 	"  --pipeline NAME    raw, decode, exponent, transcode, palette (default: what suits)\n"
 	"  --level NAME       use no CPU features beyond c, avx2, avx512, avx512bf16, amx\n"
+	"  --batch-invariant  a text does not depend, in any bit of its scores, on what is generated beside it\n"
 	"  --batch N          so many sequences at once; the prompts in turn (default: one for each prompt)\n"
-	"  --threads N        threads that multiply (default 1)\n"
+	"  --threads N        threads that multiply, of the processor (default 1)\n"
 	"  --bytes N          bytes to generate (default 120)\n"
 	"  --logits FILE      write the scores of every step, raw FP32\n"
-	"  --perplexity FILE  instead of generating, score the bytes of FILE: prints nats per byte\n";
+	"  --perplexity FILE  instead of generating, score the bytes of FILE: prints nats per byte\n"
+	"\n"
+	"Exit codes: 0 good, 2 bad command line, 8 no usable CUDA device or a library without CUDA, 1 all else.\n";
+
+#define EXIT_NO_DEVICE 8 /* as unweight's tools have it */
 
 struct options {
 	const char *bundle;
@@ -35,6 +42,8 @@ struct options {
 	const char *logits;
 	const char *perplexity;
 	enum uw_pipeline pipeline;
+	bool cuda, batch_invariant;
+	unsigned long device; /* CUDA's number */
 	unsigned long batch, threads, bytes;
 	char **prompts;
 	int nprompts;
@@ -50,23 +59,34 @@ static int fail_error(const struct uw_error *err)
 {
 	fprintf(stderr, "generate: %s: %s%s%s\n", err->what, uw_status_text(err->status),
 		err->os_errno != 0 ? ": " : "", err->os_errno != 0 ? strerror(err->os_errno) : "");
-	return 1;
+	return err->status == UW_ERR_NO_DEVICE ? EXIT_NO_DEVICE : 1;
 }
 
 /* ---- the command line ---- */
 
-static int parse_number(const char *text, unsigned long max, unsigned long *value)
+static int parse_number(const char *text, unsigned long min, unsigned long max, unsigned long *value)
 {
 	char *end;
 
 	errno = 0;
 	*value = strtoul(text, &end, 10);
-	return errno == 0 && *text >= '0' && *text <= '9' && *end == '\0' && *value > 0 && *value <= max;
+	return errno == 0 && *text >= '0' && *text <= '9' && *end == '\0' && *value >= min && *value <= max;
+}
+
+static int parse_device(const char *text, struct options *o)
+{
+	o->device = 0;
+	o->cuda = strncmp(text, "cuda", 4) == 0;
+	if (o->cuda && text[4] == ':')
+		return parse_number(text + 5, 0, 1023, &o->device);
+	return strcmp(text, o->cuda ? "cuda" : "cpu") == 0;
 }
 
 static int take_option(int option, const char *arg, struct options *o)
 {
 	switch (option) {
+	case 'd':
+		return parse_device(arg, o);
 	case 'w':
 		o->pipeline = strcmp(arg, "raw") == 0 ? UW_PIPELINE_RAW : UW_PIPELINE_AUTO;
 		return strcmp(arg, "raw") == 0 || strcmp(arg, "compressed") == 0;
@@ -76,11 +96,14 @@ static int take_option(int option, const char *arg, struct options *o)
 		o->level = arg;
 		return 1;
 	case 'b':
-		return parse_number(arg, 1024, &o->batch);
+		return parse_number(arg, 1, 1024, &o->batch);
+	case 'i':
+		o->batch_invariant = true;
+		return 1;
 	case 't':
-		return parse_number(arg, 1024, &o->threads);
+		return parse_number(arg, 1, 1024, &o->threads);
 	case 'n':
-		return parse_number(arg, 1000000, &o->bytes);
+		return parse_number(arg, 1, 1000000, &o->bytes);
 	case 'o':
 		o->logits = arg;
 		return 1;
@@ -94,8 +117,9 @@ static int take_option(int option, const char *arg, struct options *o)
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{ "weights", required_argument, NULL, 'w' },    { "pipeline", required_argument, NULL, 'p' },
-		{ "level", required_argument, NULL, 'l' },      { "batch", required_argument, NULL, 'b' },
+		{ "device", required_argument, NULL, 'd' },     { "weights", required_argument, NULL, 'w' },
+		{ "pipeline", required_argument, NULL, 'p' },   { "level", required_argument, NULL, 'l' },
+		{ "batch", required_argument, NULL, 'b' },      { "batch-invariant", no_argument, NULL, 'i' },
 		{ "threads", required_argument, NULL, 't' },    { "bytes", required_argument, NULL, 'n' },
 		{ "logits", required_argument, NULL, 'o' },     { "perplexity", required_argument, NULL, 'x' },
 		{ "help", no_argument, NULL, 'h' },             { NULL, 0, NULL, 0 },
@@ -149,6 +173,7 @@ static uint32_t most_likely(const float *logits, uint32_t n)
 struct run {
 	const struct options *o;
 	struct llama_config config;
+	struct backend *backend;
 	struct llama *llama;
 	struct sequence *sequences;
 	struct llama_token *tokens; /* max_tokens */
@@ -292,20 +317,33 @@ static int make_memory(struct run *r, uint32_t nsequences)
 	return 0;
 }
 
+static enum uw_status open_llama(struct run *r, const struct uw_model *model, uint32_t nsequences,
+				 struct uw_error *err)
+{
+	const struct options *o = r->o;
+	const struct backend_options options = {
+		.model = model,
+		.pipeline = o->pipeline,
+		.batch_invariant = o->batch_invariant,
+		.max_batch = r->max_tokens,
+		.nthreads = (unsigned)o->threads,
+		.number = (int)o->device,
+	};
+	const struct llama_options llama_options = { .nsequences = nsequences, .max_tokens = r->max_tokens };
+	enum uw_status status = (o->cuda ? backend_open_cuda : backend_open_cpu)(&options, &r->backend, err);
+
+	return status == UW_OK ? llama_open(model, &r->config, r->backend, &llama_options, &r->llama, err) : status;
+}
+
 static int run_model(struct run *r, const struct uw_model *model)
 {
 	const struct options *o = r->o;
-	struct llama_options options = {
-		.linear = { .pipeline = o->pipeline },
-		.nthreads = (unsigned)o->threads,
-		.nsequences = o->perplexity != NULL ? 1 : (uint32_t)o->batch,
-	};
+	uint32_t nsequences = o->perplexity != NULL ? 1 : (uint32_t)o->batch;
 	struct uw_error err = { .what = "" };
 	uint8_t *text = NULL;
 	size_t n = 0;
-	int failed = make_memory(r, options.nsequences);
+	int failed = make_memory(r, nsequences);
 
-	options.max_tokens = r->max_tokens;
 	if (!failed && o->perplexity == NULL)
 		failed = make_sequences(r);
 	if (!failed && o->perplexity != NULL) {
@@ -313,7 +351,7 @@ static int run_model(struct run *r, const struct uw_model *model)
 		if (n <= r->config.context)
 			failed = fail("the text to score cannot be read, or is shorter than the context");
 	}
-	if (!failed && llama_open(model, &r->config, &options, &r->llama, &err) != UW_OK)
+	if (!failed && open_llama(r, model, nsequences, &err) != UW_OK)
 		failed = fail_error(&err);
 	if (!failed && (text != NULL ? score(r, text, n, &err) : generate(r, &err)) != UW_OK)
 		failed = fail_error(&err);
@@ -336,6 +374,8 @@ static int run(const struct options *o, const struct uw_model *model)
 		failed = fail("writing logits");
 	if (r.llama != NULL)
 		llama_close(r.llama);
+	if (r.backend != NULL)
+		r.backend->ops->close(r.backend);
 	for (unsigned long s = 0; r.sequences != NULL && s < o->batch; s++)
 		free(r.sequences[s].text);
 	free(r.sequences);
@@ -361,5 +401,7 @@ int main(int argc, char **argv)
 		return fail_error(&err);
 	failed = run(&o, model);
 	uw_model_close(&model);
-	return failed || fflush(stdout) != 0;
+	if (fflush(stdout) != 0 && !failed)
+		failed = fail("writing the texts");
+	return failed;
 }

@@ -8,10 +8,7 @@
 #include <string.h>
 
 struct layer {
-	struct uw_linear *qkv; /* three matrices that share their input */
-	struct uw_linear *o;
-	struct uw_linear *gate_up;
-	struct uw_linear *down;
+	size_t qkv, o, gate_up, down; /* products of the backend; q, k and v share their input, as do gate and up */
 	float *norm_attention;
 	float *norm_ffn;
 	float *keys;   /* [sequence][position][kv head][head_dim] */
@@ -33,16 +30,13 @@ struct rows {
 struct llama {
 	struct llama_config config;
 	const struct uw_model *model;
-	const struct uw_tensor *embedding;
-	uint16_t *embedded; /* one row of it */
-	struct uw_pool *pool;
+	struct backend *backend;
 	struct layer *layers;
-	struct uw_linear *head;
+	size_t head;
 	float *norm;
 	float *rope; /* [position][head_dim / 2]: cosine, sine */
 	struct rows rows;
-	void *scratch;
-	size_t scratch_nbytes;
+	uint32_t *ids; /* of the tokens of one call */
 	uint32_t nsequences;
 	uint32_t max_tokens;
 };
@@ -193,25 +187,12 @@ static void silu_mul(float *gate, const float *up, size_t n)
 		gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
 }
 
-/* ---- the matrices ---- */
+/* ---- layers ---- */
 
-/* y[i] = W[i] x for the matrices of one linear, n rows each of `widths[i]` values. */
-static enum uw_status multiply(struct llama *m, const struct uw_linear *linear, const float *x, uint32_t x_width,
-			       uint32_t n, float *const y[], const size_t widths[], struct uw_error *err)
+static enum uw_status multiply(struct llama *m, size_t product, const float *x, uint32_t n, float *const y[],
+			       struct uw_error *err)
 {
-	struct uw_linear_args args = {
-		.x = x,
-		.x_dtype = UW_DTYPE_F32,
-		.ldx = x_width,
-		.batch = n,
-		.y = (void *const *)y,
-		.y_dtype = UW_DTYPE_F32,
-		.ldy = widths,
-		.scratch = m->scratch,
-		.scratch_nbytes = m->scratch_nbytes,
-	};
-
-	return uw_linear_run(linear, m->pool, &args, err);
+	return m->backend->ops->multiply(m->backend, product, x, n, y, err);
 }
 
 static void add(float *x, const float *y, size_t n)
@@ -224,20 +205,17 @@ static enum uw_status forward_layer(struct llama *m, struct layer *layer, const 
 				    struct uw_error *err)
 {
 	const struct llama_config *c = &m->config;
-	size_t width = (size_t)c->nheads * c->head_dim, kv = (size_t)c->nkv_heads * c->head_dim;
 	struct rows *r = &m->rows;
 	enum uw_status status;
 
 	for (uint32_t t = 0; t < n; t++)
 		rms_norm(r->normed + (size_t)t * c->hidden, r->x + (size_t)t * c->hidden, layer->norm_attention,
 			 c->hidden, c->norm_eps);
-	status = multiply(m, layer->qkv, r->normed, c->hidden, n, (float *[]){ r->q, r->k, r->v },
-			  (size_t[]){ width, kv, kv }, err);
+	status = multiply(m, layer->qkv, r->normed, n, (float *[]){ r->q, r->k, r->v }, err);
 	if (status != UW_OK)
 		return status;
 	attention(m, layer, tokens, n);
-	status = multiply(m, layer->o, r->q, (uint32_t)width, n, (float *[]){ r->normed }, (size_t[]){ c->hidden },
-			  err);
+	status = multiply(m, layer->o, r->q, n, (float *[]){ r->normed }, err);
 	if (status != UW_OK)
 		return status;
 	add(r->x, r->normed, (size_t)n * c->hidden);
@@ -245,39 +223,17 @@ static enum uw_status forward_layer(struct llama *m, struct layer *layer, const 
 	for (uint32_t t = 0; t < n; t++)
 		rms_norm(r->normed + (size_t)t * c->hidden, r->x + (size_t)t * c->hidden, layer->norm_ffn, c->hidden,
 			 c->norm_eps);
-	status = multiply(m, layer->gate_up, r->normed, c->hidden, n, (float *[]){ r->gate, r->up },
-			  (size_t[]){ c->ffn, c->ffn }, err);
+	status = multiply(m, layer->gate_up, r->normed, n, (float *[]){ r->gate, r->up }, err);
 	if (status != UW_OK)
 		return status;
 	silu_mul(r->gate, r->up, (size_t)n * c->ffn);
-	status = multiply(m, layer->down, r->gate, c->ffn, n, (float *[]){ r->normed }, (size_t[]){ c->hidden }, err);
+	status = multiply(m, layer->down, r->gate, n, (float *[]){ r->normed }, err);
 	if (status == UW_OK)
 		add(r->x, r->normed, (size_t)n * c->hidden);
 	return status;
 }
 
 /* ---- tokens in, scores out ---- */
-
-static float widen(uint16_t v)
-{
-	uint32_t word = (uint32_t)v << 16;
-	float f;
-
-	memcpy(&f, &word, sizeof(f));
-	return f;
-}
-
-/* Decodes one row of the embedding; the rest of it stays as it is. */
-static enum uw_status embed(struct llama *m, uint32_t id, float *x, struct uw_error *err)
-{
-	struct uw_tensor_slice row = { .row_begin = id, .row_end = id + 1u };
-	enum uw_status status = uw_tensor_read(m->model, m->embedding, &row, m->embedded,
-					       m->config.hidden * sizeof(*m->embedded), err);
-
-	for (uint32_t i = 0; status == UW_OK && i < m->config.hidden; i++)
-		x[i] = widen(m->embedded[i]);
-	return status;
-}
 
 static enum uw_status check_tokens(const struct llama *m, const struct llama_token *tokens, uint32_t n,
 				   struct uw_error *err)
@@ -300,7 +256,9 @@ enum uw_status llama_forward(struct llama *m, const struct llama_token *tokens, 
 	enum uw_status status = check_tokens(m, tokens, n, err);
 
 	for (uint32_t t = 0; status == UW_OK && t < n; t++)
-		status = embed(m, tokens[t].id, m->rows.x + (size_t)t * c->hidden, err);
+		m->ids[t] = tokens[t].id;
+	if (status == UW_OK)
+		status = m->backend->ops->embed(m->backend, m->ids, n, m->rows.x, err);
 	for (uint32_t i = 0; status == UW_OK && i < c->nlayers; i++)
 		status = forward_layer(m, &m->layers[i], tokens, n, err);
 	if (status != UW_OK)
@@ -308,7 +266,7 @@ enum uw_status llama_forward(struct llama *m, const struct llama_token *tokens, 
 	for (uint32_t t = 0; t < n; t++)
 		rms_norm(m->rows.normed + (size_t)t * c->hidden, m->rows.x + (size_t)t * c->hidden, m->norm, c->hidden,
 			 c->norm_eps);
-	return multiply(m, m->head, m->rows.normed, c->hidden, n, (float *[]){ logits }, (size_t[]){ c->vocab }, err);
+	return multiply(m, m->head, m->rows.normed, n, (float *[]){ logits }, err);
 }
 
 /* ---- opening ---- */
@@ -379,36 +337,39 @@ static enum uw_status load_norm(const struct llama *m, int layer, const char *na
 	else
 		status = uw_tensor_read(m->model, tensor, NULL, words, n * sizeof(*words), err);
 	for (uint32_t i = 0; status == UW_OK && i < n; i++)
-		(*weights)[i] = widen(words[i]);
+		(*weights)[i] = backend_widen(words[i]);
 	free(words);
 	return status;
 }
 
-/* One to three matrices with `ncols` columns that are multiplied with the same x. */
-static enum uw_status load_linear(struct llama *m, const struct llama_options *options, int layer,
-				  const char *const names[], const uint64_t nrows[], size_t n, uint64_t ncols,
-				  struct uw_linear **linear, struct uw_error *err)
+/* Finds a matrix of nrows x ncols. */
+static enum uw_status find_matrix(const struct llama *m, int layer, const char *name, uint64_t nrows, uint64_t ncols,
+				  const struct uw_tensor **tensor, struct uw_error *err)
 {
-	struct uw_linear_part parts[3] = { { 0 } };
-	enum uw_status status;
-	size_t scratch;
+	enum uw_status status = find(m, layer, name, tensor, err);
+
+	if (status != UW_OK)
+		return status;
+	if ((*tensor)->dtype != UW_DTYPE_BF16 || (*tensor)->ndims != 2 || (*tensor)->dims[0] != nrows ||
+	    (*tensor)->dims[1] != ncols)
+		return uw_fail(err, UW_ERR_SHAPE, UW_NO_OFFSET,
+			       "'%s' is no BF16 matrix of the shape that config.json says", (*tensor)->name);
+	return UW_OK;
+}
+
+/* Matrices with `ncols` columns that are multiplied with the same x. */
+static enum uw_status load_product(struct llama *m, int layer, const char *const names[], const uint64_t nrows[],
+				   size_t n, uint64_t ncols, size_t *product, struct uw_error *err)
+{
+	struct uw_linear_part parts[BACKEND_MAX_PARTS] = { { 0 } };
 
 	for (size_t i = 0; i < n; i++) {
-		status = find(m, layer, names[i], &parts[i].tensor, err);
+		enum uw_status status = find_matrix(m, layer, names[i], nrows[i], ncols, &parts[i].tensor, err);
+
 		if (status != UW_OK)
 			return status;
 	}
-	status = uw_linear_create(m->model, parts, n, &options->linear, linear, err);
-	if (status != UW_OK)
-		return status;
-	for (size_t i = 0; i < n; i++) {
-		if (uw_linear_nrows(*linear, i) != nrows[i] || uw_linear_ncols(*linear) != ncols)
-			return uw_fail(err, UW_ERR_SHAPE, UW_NO_OFFSET, "'%s' has another shape than config.json says",
-				       parts[i].tensor->name);
-	}
-	scratch = uw_linear_scratch_nbytes(*linear, options->max_tokens, options->nthreads);
-	m->scratch_nbytes = scratch > m->scratch_nbytes ? scratch : m->scratch_nbytes;
-	return UW_OK;
+	return m->backend->ops->load(m->backend, parts, n, product, err);
 }
 
 static enum uw_status load_layer(struct llama *m, const struct llama_options *options, int i, struct uw_error *err)
@@ -424,16 +385,16 @@ static enum uw_status load_layer(struct llama *m, const struct llama_options *op
 	if (status == UW_OK)
 		status = load_norm(m, i, "post_attention_layernorm", &layer->norm_ffn, err);
 	if (status == UW_OK)
-		status = load_linear(m, options, i, qkv, (uint64_t[]){ width, kv, kv }, 3, c->hidden, &layer->qkv, err);
+		status = load_product(m, i, qkv, (uint64_t[]){ width, kv, kv }, 3, c->hidden, &layer->qkv, err);
 	if (status == UW_OK)
-		status = load_linear(m, options, i, (const char *[]){ "self_attn.o_proj" }, (uint64_t[]){ c->hidden },
-				     1, width, &layer->o, err);
+		status = load_product(m, i, (const char *[]){ "self_attn.o_proj" }, (uint64_t[]){ c->hidden }, 1, width,
+				      &layer->o, err);
 	if (status == UW_OK)
-		status = load_linear(m, options, i, gate_up, (uint64_t[]){ c->ffn, c->ffn }, 2, c->hidden,
-				     &layer->gate_up, err);
+		status = load_product(m, i, gate_up, (uint64_t[]){ c->ffn, c->ffn }, 2, c->hidden, &layer->gate_up,
+				      err);
 	if (status == UW_OK)
-		status = load_linear(m, options, i, (const char *[]){ "mlp.down_proj" }, (uint64_t[]){ c->hidden }, 1,
-				     c->ffn, &layer->down, err);
+		status = load_product(m, i, (const char *[]){ "mlp.down_proj" }, (uint64_t[]){ c->hidden }, 1, c->ffn,
+				      &layer->down, err);
 	layer->keys = calloc(cache, sizeof(*layer->keys));
 	layer->values = calloc(cache, sizeof(*layer->values));
 	if (status == UW_OK && (layer->keys == NULL || layer->values == NULL))
@@ -474,10 +435,9 @@ static enum uw_status make_rows(struct llama *m, struct uw_error *err)
 	r->gate = malloc(n * c->ffn * sizeof(float));
 	r->up = malloc(n * c->ffn * sizeof(float));
 	r->scores = malloc(c->context * sizeof(float));
-	m->embedded = malloc(c->hidden * sizeof(*m->embedded));
-	m->scratch = aligned_alloc(64, (m->scratch_nbytes + 63) / 64 * 64);
+	m->ids = malloc(n * sizeof(*m->ids));
 	if (r->x == NULL || r->normed == NULL || r->q == NULL || r->k == NULL || r->v == NULL || r->gate == NULL ||
-	    r->up == NULL || r->scores == NULL || m->embedded == NULL || m->scratch == NULL)
+	    r->up == NULL || r->scores == NULL || m->ids == NULL)
 		return fail_nomem(err);
 	return UW_OK;
 }
@@ -486,26 +446,25 @@ static enum uw_status load(struct llama *m, const struct llama_options *options,
 {
 	const struct llama_config *c = &m->config;
 	const char *head = c->tied ? "model.embed_tokens" : "lm_head";
-	enum uw_status status = find(m, -1, "model.embed_tokens", &m->embedding, err);
+	const struct uw_tensor *embedding;
+	enum uw_status status = find_matrix(m, -1, "model.embed_tokens", c->vocab, c->hidden, &embedding, err);
 
-	if (status == UW_OK && (m->embedding->dtype != UW_DTYPE_BF16 || m->embedding->ndims != 2 ||
-				m->embedding->dims[0] != c->vocab || m->embedding->dims[1] != c->hidden))
-		status = uw_fail(err, UW_ERR_SHAPE, UW_NO_OFFSET,
-				 "the embedding has another shape than config.json says");
 	if (status == UW_OK)
-		status = uw_pool_create(options->nthreads, &m->pool, err);
+		status = m->backend->ops->load_embedding(m->backend, embedding, err);
 	if (status == UW_OK)
 		status = load_norm(m, -1, "model.norm", &m->norm, err);
 	for (uint32_t i = 0; status == UW_OK && i < c->nlayers; i++)
 		status = load_layer(m, options, (int)i, err);
 	if (status == UW_OK)
-		status = load_linear(m, options, -1, &head, (uint64_t[]){ c->vocab }, 1, c->hidden, &m->head, err);
+		status = load_product(m, -1, &head, (uint64_t[]){ c->vocab }, 1, c->hidden, &m->head, err);
+	if (status == UW_OK)
+		status = m->backend->ops->ready(m->backend, err);
 	if (status == UW_OK)
 		status = make_rope(m, err);
 	return status == UW_OK ? make_rows(m, err) : status;
 }
 
-enum uw_status llama_open(const struct uw_model *model, const struct llama_config *config,
+enum uw_status llama_open(const struct uw_model *model, const struct llama_config *config, struct backend *backend,
 			  const struct llama_options *options, struct llama **llama, struct uw_error *err)
 {
 	struct llama *m = calloc(1, sizeof(*m));
@@ -516,6 +475,7 @@ enum uw_status llama_open(const struct uw_model *model, const struct llama_confi
 		return fail_nomem(err);
 	m->config = *config;
 	m->model = model;
+	m->backend = backend;
 	m->nsequences = options->nsequences;
 	m->max_tokens = options->max_tokens;
 	m->layers = calloc(config->nlayers, sizeof(*m->layers));
@@ -532,17 +492,11 @@ void llama_close(struct llama *m)
 	for (uint32_t i = 0; m->layers != NULL && i < m->config.nlayers; i++) {
 		struct layer *layer = &m->layers[i];
 
-		uw_linear_free(&layer->qkv);
-		uw_linear_free(&layer->o);
-		uw_linear_free(&layer->gate_up);
-		uw_linear_free(&layer->down);
 		free(layer->norm_attention);
 		free(layer->norm_ffn);
 		free(layer->keys);
 		free(layer->values);
 	}
-	uw_linear_free(&m->head);
-	uw_pool_free(&m->pool);
 	free(m->layers);
 	free(m->norm);
 	free(m->rope);
@@ -554,7 +508,6 @@ void llama_close(struct llama *m)
 	free(m->rows.gate);
 	free(m->rows.up);
 	free(m->rows.scores);
-	free(m->embedded);
-	free(m->scratch);
+	free(m->ids);
 	free(m);
 }

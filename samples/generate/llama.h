@@ -6,8 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <unweight/linear.h>
 #include <unweight/unweight.h>
+
+#include "backend.h"
 
 /* What config.json says, as far as a forward pass needs it. */
 struct llama_config {
@@ -34,17 +35,15 @@ struct llama_token {
 struct llama;
 
 struct llama_options {
-	struct uw_linear_options linear;
-	unsigned nthreads;
 	uint32_t nsequences; /* that have a cache */
-	uint32_t max_tokens; /* of one call of llama_forward */
+	uint32_t max_tokens; /* of one call of llama_forward; at most the backend's max_batch */
 };
 
 /* Reads config.json of the bundle. NULL, or what is wrong with it. */
 const char *llama_config_read(const struct uw_model *model, struct llama_config *config);
 
-/* Prepares all weights of `model`, which must outlive the result. */
-enum uw_status llama_open(const struct uw_model *model, const struct llama_config *config,
+/* Prepares all weights of `model` on a backend that is new. Both outlive the result. */
+enum uw_status llama_open(const struct uw_model *model, const struct llama_config *config, struct backend *backend,
 			  const struct llama_options *options, struct llama **llama, struct uw_error *err);
 void llama_close(struct llama *llama);
 

@@ -329,10 +329,32 @@ void multiply_dense(const struct uw_gpu_dense &d)
 	}
 }
 
-enum uw_status dense(void *library, const struct uw_gpu_dense *dense, struct CUstream_st *stream)
+/* An algorithm is for its key alone. */
+struct uw_gpu_dense_algo algo_of(const struct uw_gpu_dense_key &key)
+{
+	struct uw_gpu_dense_algo algo = {};
+	const uint8_t *bytes = (const uint8_t *)&key;
+
+	for (size_t i = 0; i < sizeof(key); i++)
+		algo.words[i % 8] = algo.words[i % 8] * 257 + bytes[i];
+	return algo;
+}
+
+enum uw_status dense_choose(void *library, const struct uw_gpu_dense_key *key, struct uw_gpu_dense_algo *algo)
+{
+	assert_ptr_equal(library, &emu_device);
+	emu_device.nchosen++;
+	*algo = algo_of(*key);
+	return UW_OK;
+}
+
+enum uw_status dense(void *library, const struct uw_gpu_dense *dense, const struct uw_gpu_dense_algo *algo,
+		     struct CUstream_st *stream)
 {
 	struct uw_gpu_dense copy = *dense;
+	struct uw_gpu_dense_algo right = algo_of(uw_gpu_dense_key(dense));
 
+	assert_memory_equal(algo, &right, sizeof(right));
 	assert_ptr_equal(library, &emu_device);
 	assert_non_null(dense->workspace_dev);
 	emu_device.ndense++;
@@ -349,7 +371,8 @@ const struct uw_gpu_ops *emu_device_ops(void)
 	static const struct uw_gpu_ops table = {
 		"emulator", device_open, alloc, release, copy_in, copy_out, copy_within, zero, stream_new, stream_free,
 		stream_sync, event_new, event_free, event_record, event_await, event_elapsed, preload, decode_p4,
-		decode_h, transcode_h, exponents_h, matrix_map, gemm, gather, dense_open, dense_close, dense,
+		decode_h, transcode_h, exponents_h, matrix_map, gemm, gather, dense_open, dense_close, dense_choose,
+		dense,
 	};
 
 	return &table;

@@ -19,6 +19,7 @@ struct emu_device {
 	bool skip_waits;         /* event_await does nothing: to see that this is seen */
 	int64_t alloc_budget;    /* allocations until one fails; negative: none does */
 	uint64_t nallocs, nlive; /* allocations, and those that were not freed */
+	uint64_t nchosen;        /* algorithms of cuBLASLt that were asked for */
 	uint64_t nsyncs, nreads; /* waits of the host, copies to it */
 	uint64_t ngemm, ndense, ndecode;
 	uint64_t nbytes_moved;   /* by kernels, about: what time is made of */

@@ -103,6 +103,8 @@ def main(args):
                 loop = main_loop(k.arch, k.code, least)
                 bits = sum(op in gate.BIT_OPS for op in loop)
                 expect(k.registers <= WGMMA_REGISTERS[int(parts[3])], where + '%d registers' % k.registers)
+                expect(parts[3] != '256' or k.registers == WGMMA_REGISTERS[256],
+                       where + 'launched with %d registers: fewer than its warps will ask for' % k.registers)
                 expect(k.ops['HMMA'] == 0 and 0 < len(loop) <= most and bits <= most_bits,
                        where + 'loop of %d instructions, %d bit operations' % (len(loop), bits))
                 print('%-24s %5s %5s %6s %6s | %5s %5s %10.2f %10.2f' % (

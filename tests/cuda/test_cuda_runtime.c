@@ -337,6 +337,49 @@ static void test_dense(void **state)
 	close_cuda();
 }
 
+/* cuBLASLt is asked for an algorithm once for each part and question; the device checks that it is the right one. */
+static void test_dense_choices(void **state)
+{
+	static const struct {
+		uint64_t batch;
+		unsigned shift; /* of y, in values */
+		unsigned asked;
+	} runs[] = {
+		{ 5, 0, 2 }, { 5, 0, 0 }, { 1, 0, 2 }, { 5, 0, 0 },          /* another bucket */
+		{ 7, 0, 2 }, { 7, 0, 0 }, { 5, 0, 2 },                       /* the same bucket */
+		{ 5, 1, 2 }, { 5, 1, 0 }, { 5, 64, 2 }, { 1, 0, 0 },         /* alignment */
+	};
+
+	for (unsigned p = UW_PIPELINE_RAW; p <= UW_PIPELINE_DECODE; p++) {
+		struct uw_linear_part parts[2] = { part_of(0, TALL), part_of(0, SCALED) };
+		struct uw_cuda_linear *linear;
+		struct uw_cuda_workspace *w;
+		struct x x;
+		void *y;
+
+		open_cuda(90, true);
+		linear = create(0, parts, 2, (struct uw_cuda_linear_options){ .pipeline = (enum uw_pipeline)p });
+		w = workspace_of((const struct uw_cuda_linear *[]){ linear }, 1, 8);
+		x = make_x(8, 192);
+		assert_int_equal(uw_cuda_alloc(cuda, 8 * 640 * 4, &y, NULL), UW_OK);
+		for (unsigned i = 0; i < COUNT(runs); i++) {
+			struct uw_cuda_linear_args args = { x.dev, x.ld, runs[i].batch, (float *)y + runs[i].shift,
+							    UW_DTYPE_F32, 512 };
+
+			emu_device.nchosen = emu_device.ndense = 0;
+			assert_int_equal(uw_cuda_linear_run(linear, w, &args, NULL, NULL), UW_OK);
+			assert_int_equal(emu_device.nchosen, runs[i].asked);
+			assert_int_equal(emu_device.ndense, 2);
+		}
+		assert_int_equal(uw_cuda_sync(cuda, NULL, NULL), UW_OK);
+		uw_cuda_free(cuda, y, 8 * 640 * 4);
+		free_x(&x);
+		uw_cuda_workspace_free(&w);
+		uw_cuda_linear_free(&linear);
+		close_cuda();
+	}
+}
+
 static void test_batch_invariance(void **state)
 {
 	struct uw_linear_part part = part_of(1, WIDE);
@@ -721,7 +764,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_codings),		cmocka_unit_test(test_same_bits),
-		cmocka_unit_test(test_dense),		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_dense),		cmocka_unit_test(test_dense_choices),
+		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_batch_invariance), cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_cuts),		cmocka_unit_test(test_experts),
 		cmocka_unit_test(test_gather),		cmocka_unit_test(test_ahead),

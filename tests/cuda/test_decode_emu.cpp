@@ -580,6 +580,25 @@ void test_arguments(void **)
 	assert_true(decode.stream_room > 2000 && decode.stream_room < 4000);
 }
 
+/* A view with its head elsewhere describes the same stored bytes. */
+void test_copied_head(void **)
+{
+	struct group g = group_of(UW_ORDER_LINEAR, 1, 20000, gaussian_with_escapes);
+	struct uw_gpu_group want, got;
+	struct uw_coded copied;
+	buffer head((size_t)g.h_coded.head_nbytes);
+
+	memcpy(head.at, g.h->at, head.nbytes);
+	assert_int_equal(uw_coded_open_copied(&g.shape, UW_CODING_H, g.ntables, g.npatches, head.at, g.h->at,
+					      g.h->nbytes, &copied, NULL), UW_OK);
+	assert_ptr_equal(copied.head, head.at);
+	assert_int_equal(uw_gpu_group_init(&g.h_coded, g.h->at, NULL, &want), UW_OK);
+	assert_int_equal(uw_gpu_group_init(&copied, g.h->at, NULL, &got), UW_OK);
+	assert_memory_equal(&got, &want, sizeof(got));
+	assert_ptr_equal(g.h->at + got.s_off, g.h_coded.s);
+	assert_ptr_equal(g.h->at + got.e_off, g.h_coded.e);
+}
+
 /* Planes that cannot be stored 16 bytes at a time are refused, not written. */
 void test_unaligned_planes(void **)
 {
@@ -609,6 +628,7 @@ int main(void)
 		cmocka_unit_test_setup(test_hostile_words, seed),
 		cmocka_unit_test_setup(test_farthest_reads, seed),
 		cmocka_unit_test_setup(test_arguments, seed),
+		cmocka_unit_test_setup(test_copied_head, seed),
 		cmocka_unit_test_setup(test_unaligned_planes, seed),
 	};
 

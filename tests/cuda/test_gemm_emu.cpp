@@ -410,6 +410,11 @@ void test_arguments(void **)
 	assert_int_equal(uw_gpu_gemm_init(&ampere, &config, two, 1, NULL, 5, 0, &gemm), UW_ERR_ARG);
 	two[0].bucket = 3;
 	assert_int_equal(uw_gpu_gemm_init(&hopper, &config, two, 1, NULL, 5, 3, &gemm), UW_ERR_ARG);
+	two[1] = two[0];
+	two[0].bucket = two[1].bucket = 2;
+	assert_int_equal(uw_gpu_gemm_init(&hopper, &config, two, 2, NULL, 5, 3, &gemm), UW_OK);
+	two[1].bucket = 1;
+	assert_int_equal(uw_gpu_gemm_init(&hopper, &config, two, 2, NULL, 5, 3, &gemm), UW_ERR_ARG);
 	two[1] = m.described[FORM_RAW];
 	assert_int_equal(uw_gpu_gemm_init(&hopper, &config, two, 2, NULL, 5, 0, &gemm), UW_ERR_ARG);
 	for (uint32_t tile_n : { 0u, 4u, 24u, 512u }) {
@@ -428,6 +433,72 @@ void test_arguments(void **)
 	assert_int_equal(uw_gpu_matrix_init_raw(none + 1, 8, 8, 8, &matrix), UW_ERR_ARG);
 	assert_int_equal(uw_gpu_matrix_init_raw(none, 9, 8, 8, &matrix), UW_ERR_ARG);
 	assert_int_equal(uw_gpu_matrix_init_raw(none, 8, 8, 9, &matrix), UW_ERR_ARG);
+}
+
+/*
+ * Experts of several matrices each: no counts of rows give more tiles than the workspace has counters for, and some give
+ * nearly as many.
+ */
+void test_most_tiles(void **)
+{
+	static const uint32_t nrows[] = { 130, 300, 64, 1, 128, 129 }, buckets[] = { 0, 0, 1, 3, 3, 4 };
+	enum { N = COUNT(nrows), NBUCKETS = 5, NX = 201, TILE_N = 8 };
+	struct uw_gpu_gemm_config config = config_of(UW_GPU_GEMM_WGMMA, TILE_N, 2, 4);
+	alignas(64) struct uw_gpu_matrix matrices[N] = {};
+	struct uw_gpu_gemm gemm;
+	uint64_t most = 0, room;
+
+	for (uint32_t i = 0; i < N; i++) {
+		matrices[i].nrows = nrows[i];
+		matrices[i].ncols = 64;
+		matrices[i].bucket = buckets[i];
+		matrices[i].source = UW_LINEAR_RAW;
+	}
+	assert_int_equal(uw_gpu_gemm_init(&hopper, &config, matrices, N, matrices, NX, NBUCKETS, &gemm), UW_OK);
+	room = gemm.counters_nbytes / (UW_TILE_WARPS * sizeof(uint32_t));
+	for (uint32_t round = 0; round < 100000; round++) {
+		uint32_t count[NBUCKETS], left = NX;
+		uint64_t ntiles = 0;
+
+		for (uint32_t b = 0; b < NBUCKETS; b++) { /* often nearly all of them */
+			count[b] = rng() % 4 == 0 ? rng() % (left + 1) : rng() % (left < 2 ? left + 1 : 2);
+			left -= count[b];
+		}
+		count[rng() % NBUCKETS] += left;
+		for (uint32_t i = 0; i < N; i++)
+			ntiles += (uint64_t)((nrows[i] + UW_ROW_TILE - 1) / UW_ROW_TILE) *
+				  ((count[buckets[i]] + TILE_N - 1) / TILE_N);
+		most = ntiles > most ? ntiles : most;
+	}
+	assert_true(most <= room);
+	assert_true(most + 32 >= room);
+}
+
+/* A view with its head elsewhere describes the same stored bytes. */
+void test_copied_head(void **)
+{
+	struct matrix m = make_matrix(130, 200, 192, finite_escapes, true);
+	const struct buffer &stored = *m.stored[1]; /* P4 */
+	struct uw_shape shape;
+	struct uw_coded plain, copied;
+	struct uw_gpu_gemm_group want, got;
+	uint32_t npatches = m.groups[FORM_P4][0].npatches;
+
+	assert_int_equal(uw_shape_tiled(130, 200, &shape), UW_OK);
+	assert_int_equal(uw_coded_open(&shape, UW_CODING_P4, 1, npatches, stored.at, stored.nbytes, &plain, NULL),
+			 UW_OK);
+
+	buffer head((size_t)plain.head_nbytes);
+
+	memcpy(head.at, stored.at, head.nbytes);
+	assert_int_equal(uw_coded_open_copied(&shape, UW_CODING_P4, 1, npatches, head.at, stored.at, stored.nbytes,
+					      &copied, NULL), UW_OK);
+	assert_ptr_equal(copied.head, head.at);
+	assert_int_equal(uw_gpu_gemm_group_init(&plain, stored.at, NULL, &want), UW_OK);
+	assert_int_equal(uw_gpu_gemm_group_init(&copied, stored.at, NULL, &got), UW_OK);
+	assert_memory_equal(&got, &want, sizeof(got));
+	assert_ptr_equal(got.s_dev, plain.s);
+	assert_ptr_equal(got.e_dev, plain.e);
 }
 
 /* The default configs of all sizes can be launched. */
@@ -478,6 +549,8 @@ int main(void)
 		cmocka_unit_test_setup(test_gather, seed),
 		cmocka_unit_test_setup(test_faults, seed),
 		cmocka_unit_test_setup(test_arguments, seed),
+		cmocka_unit_test_setup(test_most_tiles, seed),
+		cmocka_unit_test_setup(test_copied_head, seed),
 		cmocka_unit_test_setup(test_default_configs, seed),
 	};
 

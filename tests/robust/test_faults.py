@@ -42,6 +42,10 @@ MODEL = {
                                   ("f", "F32", (16, 16), bytes(1024))], {"format": "pt"}),
     "config.json": b'{"a": 1}\n', "bin/run.sh": (b"#!/bin/sh\n", True),
 }
+# most of it a step away from MODEL's
+TUNED = {**MODEL, "m.safetensors": safetensors([
+    ("a", "BF16", (64, 64), bytes(b ^ 1 if i % 6 == 0 else b for i, b in enumerate(weights(4096)))),
+    ("other b", "BF16", (100,), weights(100, 2)), ("f", "F32", (16, 16), bytes(1024))], {"format": "pt"})}
 
 
 def run(name, args, cwd, fault=None, spare=SPARE, report=None):
@@ -178,6 +182,12 @@ class Faults(Case):
 
     def test_decompress_to_zip(self):
         self.all_faults("decompress", "../serve", "-o", "r.zip", "-T1")
+
+    def test_base(self):
+        self.model(TUNED, "tuned")
+        self.compress("tuned", "tuned.uwb", "--base", "bundle")
+        self.all_faults("compress", "../tuned", "-o", "b", "--base", "../bundle", "-T1")
+        self.all_faults("decompress", "../tuned.uwb", "-o", "r", "--base", "../bundle.tar", "-T1")
 
     def test_verify(self):
         self.all_faults("verify", "../bundle", "--against", "../model", "-T1")

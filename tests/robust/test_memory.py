@@ -61,6 +61,18 @@ def fill(f, nbytes):
     f.truncate(start + nbytes)
 
 
+def train(path, start):
+    """Moves every fourth weight by a step, in most places: copies, differences, and both in one tensor."""
+    with open(path, "r+b") as f:
+        f.seek(start)
+        for i, piece in enumerate(iter(lambda: f.read(PIECE), b"")):
+            if i % 5 != 0:
+                out = bytearray(piece)
+                out[::8] = bytes(b ^ 1 for b in out[::8])
+                f.seek(-len(piece), os.SEEK_CUR)
+                f.write(out)
+
+
 def write_model(path, head, nbytes, tail):
     with open(path, "wb") as f:
         f.write(head)
@@ -124,6 +136,19 @@ class Memory(Case):
                 self.assertEqual(status, 0, args)
                 print("  %-40s %6.1f MiB, bound %d" % (args[0], size / MIB, mib), flush=True)
                 self.assertLessEqual(size, (mib + BESIDE) * MIB, args)
+
+    def test_base(self):
+        """The largest groups over a base: its bytes and the differences come on top."""
+        source, base, bundle, out = self.make((SIZE >> 24 << 6, 1 << 17)), self.path("base"), self.path("bundle"), self.path("out")
+        self.run_tool("compress", source, "-o", base)
+        in_a_process(train, source, 4096)
+        self.what = "base"
+        for threads in THREADS:
+            self.run_measured(threads, "compress", source, "-o", bundle, "-f", "--base", base)
+            self.run_measured(threads, "verify", bundle, "--base", base)
+            self.run_measured(threads, "decompress", bundle, "-o", out, "-f", "--base", base)
+        same, _, _ = peak(["/usr/bin/cmp", source, out], dict(os.environ))
+        self.assertEqual(same, 0)
 
     def test_opaque(self):
         """One byte behind the last tensor: no safetensors file, carried as bytes."""

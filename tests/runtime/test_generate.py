@@ -72,9 +72,28 @@ class Generate(unittest.TestCase):
             text = self.generate(self.bundles[profile], "--perplexity", os.path.join(SAMPLE, "valid.txt"))
             self.assertLess(abs(float(text.split()[0]) - REFERENCE["valid_txt"]["nll_nats_per_byte_fp32"]), 0.01)
 
+    def test_cuda(self):
+        """Without a device: says so, and nothing else comes. With one: compressed weights have the scores of raw ones."""
+        path = os.path.join(self.tmp.name, "cuda")
+        run = "--device", "cuda", "--bytes", "20", "--logits", path, *PROMPTS
+        results = set()
+        for profile in common.PROFILES:
+            for weights in "raw", "compressed":
+                r = subprocess.run([GENERATE, self.bundles[profile], "--weights", weights, *run], capture_output=True, timeout=300)
+                if r.returncode != 0:
+                    self.assertEqual((r.returncode, r.stdout), (8, b""), r.stderr)
+                    self.assertRegex(r.stderr.decode(), "^generate: .*(built without CUDA|no driver, or no device 0|compute capability).*\n$")
+                    continue
+                results.add((r.stdout, common.read(path)))
+        self.assertLessEqual(len(results), 1)
+        r = subprocess.run([GENERATE, self.bundles["inference"], "--device", "cuda:1023"], capture_output=True, timeout=300)
+        self.assertEqual((r.returncode, r.stdout), (8, b""), r.stderr)
+
     def test_what_it_does_not_serve(self):
         self.assertIn("usage", self.generate("x", "--batch", "0", code=2))
         self.assertIn("usage", self.generate("x", "--pipeline", "fast", code=2))
+        for device in "gpu", "cudax", "cuda:", "cuda:-1", "cuda:x", "":
+            self.assertIn("usage", self.generate("x", "--device", device, code=2))
         self.assertIn("No such file", self.generate(os.path.join(self.tmp.name, "none"), code=1))
         self.assertIn("context", self.generate(self.bundles["inference"], "x" * 192, code=1))
         with tempfile.TemporaryDirectory() as tmp:

@@ -104,7 +104,7 @@ class Slurm(Case):
         print("killed, by part: %s; restarts: %s; nodes: %s" % (killed, [j["Restarts"] for j in tasks], [j["NodeList"] for j in tasks]))
         self.assertEqual({j["JobState"] for j in jobs}, {"COMPLETED"}, logs + str(jobs))
         self.assertEqual(len(tasks), PARTS)
-        self.assertEqual({j["NodeList"] for j in tasks}, {"n1", "n2"})
+        self.assertLessEqual({j["NodeList"] for j in tasks}, {"n1", "n2"})      # which of them: Slurm's business
         restarts = sum(int(j["Restarts"]) for j in tasks)       # one may have been killed when it was done
         self.assertTrue(0 < restarts <= sum(killed.values()), restarts)
         self.assert_tree(bundle, read_tree(one))

@@ -9,6 +9,7 @@ enum uw_exit uw_exit_of_status(enum uw_status status)
 	case UW_ERR_MISMATCH: return UW_EXIT_DIFFERS;
 	case UW_ERR_ARG: return UW_EXIT_USAGE;
 	case UW_ERR_NOT_FOUND:
+	case UW_ERR_BASE:
 	case UW_ERR_FORMAT:
 	case UW_ERR_PATH: return UW_EXIT_INPUT;
 	case UW_ERR_EXISTS: return UW_EXIT_EXISTS;

@@ -123,6 +123,16 @@ static void warn(void *ctx, const char *text)
 	uw_msg_warn("%s", text);
 }
 
+int uw_tool_open_base(const struct uw_tool *tool, const char *path, struct uw_bundle_base **base)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+
+	*base = NULL;
+	if (path == NULL || uw_bundle_base_open(path, &tool->ops, base, &err) == UW_OK)
+		return UW_EXIT_OK;
+	return uw_tool_failure(path, &err);
+}
+
 void uw_tool_watch(struct uw_tool *tool, struct uw_source *source)
 {
 	source->warn = warn;

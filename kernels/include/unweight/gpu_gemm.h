@@ -116,6 +116,8 @@ struct uw_gpu_gemm_config {
 	uint32_t nblocks;       /* of the launch */
 };
 
+#define UW_GPU_GEMM_FEW 3u /* matrices that travel with the launch */
+
 /*
  * One launch: over matrices that share x, such as gate and up, or q, k and v; or over the experts of a layer. Filled by
  * uw_gpu_gemm_init but for the part that the caller sets, which may change from launch to launch.
@@ -124,7 +126,7 @@ struct uw_gpu_gemm_config {
  * one at most nx: a matrix meets rows offsets[bucket] .. offsets[bucket + 1] of x, and writes the same rows of y.
  */
 struct uw_gpu_gemm {
-	struct uw_gpu_matrix few[3]; /* the matrices, if there are no more */
+	struct uw_gpu_matrix few[UW_GPU_GEMM_FEW]; /* the matrices, if there are no more */
 	const struct uw_gpu_matrix *matrices_dev;
 
 	/* set by the caller */
@@ -163,8 +165,8 @@ UW_MUST_CHECK enum uw_status uw_gpu_gemm_config_check(const struct uw_gpu_device
 /*
  * Plans one launch over matrices[] for nx rows of x. nbuckets: 0, or how many there are in
  * offsets_dev. matrices_dev: where matrices[] will be on the device, aligned to 64; may be NULL if there are at most 3.
- * UW_ERR_ARG: matrices of different sources or columns, a bucket that there is not, a config that no kernel serves, or
- * more than 2^31 pieces of work.
+ * UW_ERR_ARG: matrices of different sources or columns, a bucket that there is not, buckets that do not ascend from
+ * matrix to matrix, a config that no kernel serves, or more than 2^31 pieces of work.
  */
 UW_MUST_CHECK enum uw_status uw_gpu_gemm_init(const struct uw_gpu_device *device,
 					      const struct uw_gpu_gemm_config *config,

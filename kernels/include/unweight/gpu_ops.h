@@ -47,6 +47,36 @@ struct uw_gpu_dense {
 	uint64_t workspace_nbytes;
 };
 
+/* What cuBLASLt's choice of an algorithm depends on. No padding, so that bytes can be compared. */
+struct uw_gpu_dense_key {
+	uint64_t nrows, ncols, nx, weights_ld, x_ld, y_ld, workspace_nbytes;
+	uint32_t x_align, y_align; /* powers of two, up to 256 */
+	uint32_t y_type, reserved;
+};
+
+static inline uint32_t uw_gpu_alignment(const void *p)
+{
+	uintptr_t at = (uintptr_t)p | 256;
+
+	return (uint32_t)(at & (~at + 1));
+}
+
+static inline struct uw_gpu_dense_key uw_gpu_dense_key(const struct uw_gpu_dense *dense)
+{
+	struct uw_gpu_dense_key key = {
+		dense->nrows, dense->ncols, dense->nx, dense->weights_ld, dense->x_ld, dense->y_ld,
+		dense->workspace_nbytes, uw_gpu_alignment(dense->x_dev), uw_gpu_alignment(dense->y_dev), dense->y_type,
+		0,
+	};
+
+	return key;
+}
+
+/* An algorithm, in cuBLASLt's own bytes: good for all products of the key that it was chosen for. */
+struct uw_gpu_dense_algo {
+	uint64_t words[8];
+};
+
 struct uw_gpu_ops {
 	const char *name;
 
@@ -84,12 +114,14 @@ struct uw_gpu_ops {
 
 	/*
 	 * ---- cuBLASLt, which is loaded when it is opened; UW_ERR_UNSUPPORTED: there is none ----
-	 * The algorithm is the first that its heuristic names for the dimensions, leading dimensions and types at hand
-	 * and for the workspace: the same for the same numbers, wherever the weights are.
+	 * dense_choose: the algorithm that its heuristic names first; it takes some time of the host.
 	 */
 	enum uw_status (*dense_open)(void **library);
 	void (*dense_close)(void *library);
-	enum uw_status (*dense)(void *library, const struct uw_gpu_dense *dense, struct CUstream_st *stream);
+	enum uw_status (*dense_choose)(void *library, const struct uw_gpu_dense_key *key,
+				       struct uw_gpu_dense_algo *algo);
+	enum uw_status (*dense)(void *library, const struct uw_gpu_dense *dense, const struct uw_gpu_dense_algo *algo,
+				struct CUstream_st *stream);
 };
 
 /* CUDA's, or NULL: the build has none. */

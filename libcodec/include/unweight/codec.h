@@ -50,6 +50,8 @@ enum uw_coding {
 	UW_CODING_ZSTD = 1,
 	UW_CODING_H = 2,
 	UW_CODING_P4 = 3,
+	UW_CODING_COPY = 4,  /* this and the next refer to a base: not the codec's business */
+	UW_CODING_DELTA = 5,
 };
 
 /* How decoded weights are stored. STREAM goes past the caches: for output that is larger than they are and not used
@@ -140,9 +142,9 @@ struct uw_coded {
 	const uint8_t *chunk_words; /* shape.nchunks x u64 */
 	const uint8_t *patches;     /* npatches x u32 */
 	const uint8_t *row_order;   /* shape.nrows x u16, see uw_coded_row; NULL: rows are stored as they come */
-	const uint8_t *e;           /* E region: bit streams or nibble plane */
+	const uint8_t *e;           /* E region: bit streams or nibble plane; in the stored bytes, from head_nbytes on */
 	uint64_t e_nbytes;
-	const uint8_t *s;           /* S plane, shape.ntiles x 1024 */
+	const uint8_t *s;           /* S plane, shape.ntiles x 1024; in the stored bytes, behind E */
 };
 
 /* The row of the group that stored row i is. Tiles, row blocks and patches count stored rows; i < shape.nrows, and so

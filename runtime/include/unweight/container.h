@@ -41,6 +41,18 @@ struct uw_job {
 	void *ctx;
 };
 
+/*
+ * A base: a model whose bytes groups may be copies of, or differences from (SPEC.md section 4). `read` gives nbytes of
+ * the source file of this number, or an error that says that it is the base's; a range that is not in the base is
+ * UW_ERR_LAYOUT. Called from any thread.
+ */
+struct uw_base {
+	enum uw_status (*read)(void *ctx, const struct uw_reference *reference, void *dst, size_t nbytes,
+			       struct uw_error *err);
+	void *ctx;
+	uint8_t digest[UW_BASE_DIGEST_NBYTES]; /* its source digest */
+};
+
 /* ---- packing ------------------------------------------------------------------------------ */
 
 /* What became of one group, for reports. `counts` are its exponents, NULL if it has no BF16 weights; valid during the
@@ -60,14 +72,20 @@ struct uw_pack_options {
 	void (*source)(void *ctx, const void *data, size_t nbytes);
 	uint64_t read_nbytes; /* most memory that one read of the source takes, for uw_job.memory */
 	void (*group)(void *ctx, const struct uw_packed_group *packed); /* in order; may be NULL */
+	/* Not NULL: stores only what differs from it. The container can then be restored with this base only. */
+	const struct uw_base *base;
+	/* With a base: where in it a slice of an extent probably has its likeness; false if it has none. Whatever it says,
+	 * what is packed is right. From any thread. */
+	bool (*like)(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
+		     struct uw_reference *reference);
 	void *ctx;
 };
 
 /*
  * Packs `src`, cut into `extents` (which tile it), into a container written through `write` in order; a NULL `write`
- * only measures; NULL `options` are the defaults. The bytes written depend on the source bytes, the extents and the
- * profile alone. Peak memory: about 64 MiB for each of nthreads + 1 groups at worst (one group with one thread), 33
- * MiB on usual shapes.
+ * only measures; NULL `options` are the defaults. The bytes written depend on the source bytes, the extents, the
+ * profile and the base alone. Peak memory: about 64 MiB for each of nthreads + 1 groups at worst (one group with one
+ * thread), 33 MiB on usual shapes; with a base 32 MiB more at worst, for its bytes and the differences.
  */
 UW_MUST_CHECK enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profile,
 					       const struct uw_blob *src, const struct uw_extent *extents,
@@ -82,9 +100,11 @@ struct uw_container {
 	struct uw_blob blob; /* borrowed: what it reads must outlive the container */
 	struct uw_index *index;
 	const struct uw_cpu_ops *ops;
+	const struct uw_base *base; /* borrowed; NULL: groups that refer to a base are UW_ERR_BASE */
 };
 
-/* O(index); validates all of it, touches no payload. Close frees. `ops` is borrowed. */
+/* O(index); validates all of it, touches no payload. Close frees. `ops` is borrowed. The caller sets the base, if it is
+ * the one that the index names. */
 UW_MUST_CHECK enum uw_status uw_container_open(const struct uw_blob *blob, const struct uw_cpu_ops *ops,
 					       struct uw_container *container, struct uw_error *err);
 void uw_container_close(struct uw_container *container);

@@ -42,6 +42,9 @@
  * batch_invariant: what require_bitexact says, and a row of y has the same bits in every batch. It costs speed at both
  * ends, as one size of tile serves all batches.
  *
+ * Processors: linear.h adds in yet other orders, by kernel. The same weights and x give sums that differ by rounding in
+ * FP32, and nothing more is promised.
+ *
  * A NaN is any NaN: which payload a sum has is the hardware's matter.
  */
 #ifndef UNWEIGHT_CUDA_H
