@@ -30,7 +30,11 @@
 
 /* The values of codec.h's enum uw_order and enum uw_coding, which this folder cannot see. */
 enum { ORDER_BYTES = 0, ORDER_LINEAR = 1, ORDER_TILED = 2 };
-enum { CODING_RAW = 0, CODING_ZSTD = 1, CODING_H = 2, CODING_P4 = 3 };
+enum { CODING_RAW = 0, CODING_ZSTD = 1, CODING_H = 2, CODING_P4 = 3, CODING_COPY = 4, CODING_DELTA = 5 };
+
+/* Bits of the incompatible features. */
+#define FEATURE_BASE UINT64_C(1)
+#define KNOWN_FEATURES FEATURE_BASE
 
 enum {
 	HEADER_MAGIC = 0,
@@ -62,7 +66,7 @@ enum {
 	INDEX_NDIMS = 16,
 	INDEX_NAMES_NBYTES = 20,
 	INDEX_RESERVED = 24,
-	INDEX_HEAD_NBYTES = 32,
+	INDEX_HEAD_NBYTES = 32, /* then the base's digest, if there is a base */
 };
 _Static_assert(INDEX_RESERVED + 8 == INDEX_HEAD_NBYTES, "index");
 

@@ -34,12 +34,14 @@ struct input {
 	uint64_t index_off;
 	uint64_t index_nbytes;
 	uint8_t index_hash[8];
+	bool based; /* the header says so */
 	uint8_t *raw; /* the index */
 	/* its counts, and where in it the parts begin */
 	uint64_t nextents;
 	uint64_t ngroups;
 	uint64_t ndims;
 	uint64_t names_nbytes;
+	uint64_t extents_at;
 	uint64_t groups_at;
 	uint64_t dims_at;
 	uint64_t names_at;
@@ -69,7 +71,7 @@ static enum uw_status bad_index(const struct input *in, uint64_t at, const char 
 
 static enum uw_status bad_extent(const struct input *in, uint64_t extent, uint32_t field, const char *what)
 {
-	return uw_fail(in->err, UW_ERR_LAYOUT, in->index_off + INDEX_HEAD_NBYTES + extent * EXTENT_NBYTES + field,
+	return uw_fail(in->err, UW_ERR_LAYOUT, in->index_off + in->extents_at + extent * EXTENT_NBYTES + field,
 		       "index, extent %" PRIu64 ": %s", extent, what);
 }
 
@@ -95,23 +97,24 @@ static enum uw_status bad_version(const struct input *in, const uint8_t *header)
 		       (unsigned)uw_load_le16(header + HEADER_MAJOR), VERSION_MAJOR);
 }
 
-static enum uw_status check_header_fields(const struct input *in, const uint8_t *header)
+static enum uw_status check_header_fields(struct input *in, const uint8_t *header)
 {
 	if (uw_load_le16(header + HEADER_MAJOR) != VERSION_MAJOR)
 		return bad_version(in, header);
 	if (!hash_matches(header, HEADER_HASH, header + HEADER_HASH))
 		return uw_fail(in->err, UW_ERR_CHECKSUM, HEADER_HASH, "header: wrong hash");
-	if (uw_load_le64(header + HEADER_INCOMPAT) != 0)
+	if ((uw_load_le64(header + HEADER_INCOMPAT) & ~KNOWN_FEATURES) != 0)
 		return uw_fail(in->err, UW_ERR_FEATURE, HEADER_INCOMPAT, "unknown incompatible features 0x%" PRIx64,
 			       uw_load_le64(header + HEADER_INCOMPAT));
 	if (uw_load_le32(header + HEADER_RESERVED) != 0)
 		return uw_fail(in->err, UW_ERR_LAYOUT, HEADER_RESERVED, "header: reserved field is not 0");
 	if (!all_zero(header + HEADER_RESERVED2, HEADER_HASH - HEADER_RESERVED2))
 		return uw_fail(in->err, UW_ERR_LAYOUT, HEADER_RESERVED2, "header: reserved field is not 0");
+	in->based = (uw_load_le64(header + HEADER_INCOMPAT) & FEATURE_BASE) != 0;
 	return UW_OK;
 }
 
-static enum uw_status check_header(const struct input *in)
+static enum uw_status check_header(struct input *in)
 {
 	uint8_t header[UW_HEADER_NBYTES] = {0};
 	size_t nbytes = in->file_nbytes < sizeof(header) ? (size_t)in->file_nbytes : sizeof(header);
@@ -180,7 +183,8 @@ static enum uw_status load_counts(struct input *in, const uint8_t *head)
 	in->ngroups = uw_load_le32(head + INDEX_NGROUPS);
 	in->ndims = uw_load_le32(head + INDEX_NDIMS);
 	in->names_nbytes = uw_load_le32(head + INDEX_NAMES_NBYTES);
-	in->groups_at = INDEX_HEAD_NBYTES + in->nextents * EXTENT_NBYTES;
+	in->extents_at = INDEX_HEAD_NBYTES + (in->based ? UW_BASE_DIGEST_NBYTES : 0);
+	in->groups_at = in->extents_at + in->nextents * EXTENT_NBYTES;
 	in->dims_at = in->groups_at + in->ngroups * GROUP_NBYTES;
 	in->names_at = in->dims_at + in->ndims * DIM_NBYTES;
 	if (!uw_align_up(in->names_at + in->names_nbytes, INDEX_PAD, &nbytes) || nbytes != in->index_nbytes)
@@ -259,6 +263,9 @@ static enum uw_status alloc_index(const struct input *in, struct index **index)
 	ix->pub.nextents = in->nextents;
 	ix->pub.ngroups = in->ngroups;
 	ix->pub.index_off = in->index_off;
+	ix->pub.based = in->based;
+	if (in->based)
+		memcpy(ix->pub.base, in->raw + INDEX_HEAD_NBYTES, sizeof(ix->pub.base));
 	ix->pub.id.nbytes = in->file_nbytes;
 	memcpy(ix->pub.id.index_xxh64, in->index_hash, sizeof(in->index_hash));
 	ix->pub.extents = ix->extents;
@@ -285,7 +292,7 @@ static enum uw_status load_extent(const struct input *in, struct index *ix, uint
 	uint32_t first_dim, name_off, field;
 	const char *what;
 
-	uw_extent_load(in->raw + INDEX_HEAD_NBYTES + i * EXTENT_NBYTES, e, &first_dim, &name_off);
+	uw_extent_load(in->raw + in->extents_at + i * EXTENT_NBYTES, e, &first_dim, &name_off);
 	if (!uw_kind_fits(i, ix->extents[0].kind, e->kind))
 		return bad_extent(in, i, EXTENT_KIND, "kind out of place");
 	if (e->first_group != sums->groups)
@@ -395,7 +402,7 @@ static enum uw_status load_group(const struct input *in, struct index *ix, uint6
 	if (uw_load_le16(record + GROUP_RESERVED) != 0)
 		return bad_group(in, i, GROUP_RESERVED, "reserved field is not 0");
 	uw_extent_slice(extent, k, &slice);
-	what = uw_group_fault(g, extent->order, &slice, &field);
+	what = uw_group_fault(g, extent, in->based, &slice, &field);
 	if (what != NULL)
 		return bad_group(in, i, field, what);
 	if (g->off < p->end && shares(in, ix, p, i)) {

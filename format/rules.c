@@ -101,12 +101,28 @@ static const char *bytes_fault(const struct uw_group *g, const struct uw_slice *
 		return fault(field, GROUP_NTABLES, "tables without coded weights");
 	if (g->coding == CODING_RAW && g->nbytes != slice->src_nbytes)
 		return fault(field, GROUP_STORED_NBYTES, "stored size of raw bytes differs from their size");
-	if (g->coding == CODING_ZSTD && g->nbytes > slice->src_nbytes + ZSTD_SLACK)
+	if (g->coding != CODING_RAW && g->nbytes > slice->src_nbytes + ZSTD_SLACK)
 		return fault(field, GROUP_STORED_NBYTES, "stored size is absurd");
 	return NULL;
 }
 
-const char *uw_group_fault(const struct uw_group *group, uint8_t order, const struct uw_slice *slice, uint32_t *field)
+/* Codings COPY and DELTA. */
+static const char *based_fault(const struct uw_group *g, const struct uw_extent *extent, bool based,
+			       const struct uw_slice *slice, uint32_t *field)
+{
+	if (!based)
+		return fault(field, GROUP_CODING, "refers to a base, and there is none");
+	if (g->coding == CODING_COPY && g->nbytes != UW_REFERENCE_NBYTES)
+		return fault(field, GROUP_STORED_NBYTES, "stored size is not that of a reference");
+	if (g->coding == CODING_DELTA && extent->dtype != UW_DTYPE_BF16 && extent->dtype != UW_DTYPE_F16)
+		return fault(field, GROUP_CODING, "differences in an extent without 16-bit floats");
+	if (g->coding == CODING_DELTA && g->nbytes <= UW_REFERENCE_NBYTES)
+		return fault(field, GROUP_STORED_NBYTES, "no differences behind the reference");
+	return bytes_fault(g, slice, field);
+}
+
+const char *uw_group_fault(const struct uw_group *group, const struct uw_extent *extent, bool based,
+			   const struct uw_slice *slice, uint32_t *field)
 {
 	if (group->nbytes == 0)
 		return fault(field, GROUP_STORED_NBYTES, "stored size is 0");
@@ -116,7 +132,10 @@ const char *uw_group_fault(const struct uw_group *group, uint8_t order, const st
 		return bytes_fault(group, slice, field);
 	case CODING_H:
 	case CODING_P4:
-		return weights_fault(group, order, slice, field);
+		return weights_fault(group, extent->order, slice, field);
+	case CODING_COPY:
+	case CODING_DELTA:
+		return based_fault(group, extent, based, slice, field);
 	default:
 		return fault(field, GROUP_CODING, "unknown coding");
 	}

@@ -15,9 +15,10 @@
  * readable. Covers everything but sums over extents and the uniqueness of names. */
 const char *uw_extent_fault(const struct uw_extent *extent, uint32_t *field);
 
-/* Likewise for a group that codes `slice` of an extent of this order. `off` is not looked at. */
-const char *uw_group_fault(const struct uw_group *group, uint8_t order, const struct uw_slice *slice,
-			   uint32_t *field);
+/* Likewise for a group that codes `slice` of the extent, in a container that has a base or none. `off` is not looked
+ * at. */
+const char *uw_group_fault(const struct uw_group *group, const struct uw_extent *extent, bool based,
+			   const struct uw_slice *slice, uint32_t *field);
 
 /* Whether extent `i` may be of this kind if the first one is of kind `first`. */
 bool uw_kind_fits(uint64_t i, uint8_t first, uint8_t kind);

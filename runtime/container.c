@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "based.h"
 #include "group.h"
 #include "locate.h"
+#include "memory.h"
 #include "ordered.h"
 #include "stage.h"
 
@@ -24,6 +26,18 @@ void uw_container_close(struct uw_container *container)
 }
 
 /* ---- one group ---- */
+
+struct slot {
+	struct uw_buffer stored, out;
+	struct uw_buffer differences; /* from a base */
+};
+
+static void free_slot(struct slot *slot)
+{
+	uw_buffer_free(&slot->stored);
+	uw_buffer_free(&slot->out);
+	uw_buffer_free(&slot->differences);
+}
 
 /* Says which extent a failure is about; keeps status, errno and offset. */
 static enum uw_status name_failure(const struct uw_extent *extent, struct uw_error *err)
@@ -66,28 +80,47 @@ static enum uw_status read_group(const struct uw_container *container, uint64_t 
 	return UW_OK;
 }
 
+static enum uw_status base_missing(const struct uw_container *container, const struct uw_group *group,
+				   struct uw_error *err)
+{
+	char hex[2 * UW_BASE_DIGEST_NBYTES + 1];
+
+	for (unsigned i = 0; i < UW_BASE_DIGEST_NBYTES; i++)
+		snprintf(hex + 2 * i, 3, "%02x", container->index->base[i]);
+	return uw_fail(err, UW_ERR_BASE, group->off, "needs base %s", hex);
+}
+
 static enum uw_status restore_group(const struct uw_container *container, const struct uw_job *job, uint64_t g,
-				    struct uw_buffer *stored, uint8_t *dst, struct uw_error *err)
+				    struct slot *slot, uint8_t *dst, struct uw_error *err)
 {
 	uint64_t clock = uw_stage_clock(job);
 	const struct uw_extent *extent = extent_of_group(container, g);
 	const struct uw_group *group = &container->index->groups[g];
 	struct uw_slice slice;
-	enum uw_status status = read_group(container, g, stored, err);
+	enum uw_status status = read_group(container, g, &slot->stored, err);
 
 	uw_stage_end(job, UW_STAGE_READ, &clock);
 	uw_extent_slice(extent, g - extent->first_group, &slice);
-	if (status == UW_OK)
-		status = uw_group_decode(container->ops, extent, &slice, group, stored->data, dst, err);
+	if (status == UW_OK && uw_group_is_based(group) && container->base == NULL)
+		status = base_missing(container, group, err);
+	else if (status == UW_OK && uw_group_is_based(group))
+		status = uw_based_decode(container->base, &slice, group, slot->stored.data, &slot->differences, dst,
+					 err);
+	else if (status == UW_OK)
+		status = uw_group_decode(container->ops, extent, &slice, group, slot->stored.data, dst, err);
 	uw_stage_end(job, UW_STAGE_CODE, &clock);
 	return status == UW_OK ? UW_OK : name_failure(extent, err);
 }
 
-/* ---- restoring in order ---- */
+uint64_t uw_container_read_nbytes(const struct uw_container *container)
+{
+	uint64_t restored = uw_restored_slot_nbytes(container->index);
 
-struct slot {
-	struct uw_buffer stored, out;
-};
+	/* with a base: differences, and what reading a base takes that is in a bundle */
+	return uw_stored_slot_nbytes(container->index) + (container->base != NULL ? 4 : 1) * restored;
+}
+
+/* ---- restoring in order ---- */
 
 struct walk {
 	const struct uw_container *container;
@@ -144,7 +177,7 @@ static enum uw_status restore_work(void *ctx, unsigned slot_number, uint64_t ite
 	if (status == UW_OK)
 		status = uw_buffer_reserve(&slot->out, slice.src_nbytes, err);
 	if (status == UW_OK)
-		status = restore_group(walk->container, walk->job, g, &slot->stored, slot->out.data, err);
+		status = restore_group(walk->container, walk->job, g, slot, slot->out.data, err);
 	return status;
 }
 
@@ -214,8 +247,7 @@ static enum uw_status restore_output(void *ctx, unsigned slot_number, uint64_t i
 static void free_slots(struct slot *slots, const struct uw_job *job)
 {
 	for (unsigned i = 0; slots != NULL && i < uw_ordered_nslots(job->nthreads); i++) {
-		uw_buffer_free(&slots[i].stored);
-		uw_buffer_free(&slots[i].out);
+		free_slot(&slots[i]);
 	}
 	free(slots);
 }
@@ -224,29 +256,33 @@ enum uw_status uw_container_restore(const struct uw_container *container, const 
 				    uint64_t n, const struct uw_pieces *pieces, struct uw_error *err)
 {
 	const struct uw_index *index = container->index;
+	struct uw_job fitted;
 	struct walk walk = {
 		.container = container,
-		.job = job,
+		.job = &fitted,
 		.open_extent = first,
 		.end_extent = first + n,
 		.pieces = pieces,
 	};
 	struct uw_ordered run = {
-		.nworkers = job->nthreads,
 		.work = restore_work,
 		.stage = { restore_hash, restore_check, restore_output },
 		.ctx = &walk,
 	};
-	enum uw_status status = UW_OK;
+	enum uw_status status;
 
 	if (first > index->nextents || n > index->nextents - first)
 		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "extents");
 	if (n == 0)
 		return UW_OK;
+	status = uw_job_fit(job, uw_container_read_nbytes(container), &fitted, err);
+	if (status != UW_OK)
+		return status;
+	run.nworkers = fitted.nthreads;
 	walk.first_group = index->extents[first].first_group;
 	run.nitems = index->extents[first + n - 1].first_group + index->extents[first + n - 1].ngroups -
 		     walk.first_group;
-	walk.slots = calloc(uw_ordered_nslots(job->nthreads), sizeof(*walk.slots));
+	walk.slots = calloc(uw_ordered_nslots(fitted.nthreads), sizeof(*walk.slots));
 	walk.hash = uw_hash128_new();
 	if (walk.slots == NULL || walk.hash == NULL)
 		status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "restoring");
@@ -255,7 +291,7 @@ enum uw_status uw_container_restore(const struct uw_container *container, const 
 	if (status == UW_OK)
 		status = uw_ordered_run(&run, err);
 	uw_hash128_free(walk.hash);
-	free_slots(walk.slots, job);
+	free_slots(walk.slots, &fitted);
 	return status;
 }
 
@@ -311,21 +347,24 @@ static enum uw_status check_done(void *ctx, unsigned slot_number, uint64_t item,
 enum uw_status uw_container_check(const struct uw_container *container, const struct uw_job *job,
 				  struct uw_error *err)
 {
-	struct walk walk = { .container = container, .job = job };
+	struct uw_job fitted;
+	struct walk walk = { .container = container, .job = &fitted };
 	struct uw_ordered run = {
 		.nitems = container->index->ngroups + 1, /* the last one is the gap before the index */
-		.nworkers = job->nthreads,
 		.work = check_work,
 		.stage = { check_done },
 		.ctx = &walk,
 	};
-	enum uw_status status;
+	enum uw_status status = uw_job_fit(job, uw_stored_slot_nbytes(container->index), &fitted, err);
 
-	walk.slots = calloc(uw_ordered_nslots(job->nthreads), sizeof(*walk.slots));
+	if (status != UW_OK)
+		return status;
+	run.nworkers = fitted.nthreads;
+	walk.slots = calloc(uw_ordered_nslots(fitted.nthreads), sizeof(*walk.slots));
 	if (walk.slots == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "checking");
 	status = uw_ordered_run(&run, err);
-	free_slots(walk.slots, job);
+	free_slots(walk.slots, &fitted);
 	return status;
 }
 
@@ -342,10 +381,10 @@ static enum uw_status read_part(const struct uw_container *container, uint64_t g
 
 	/* the decoder stores 16-bit words */
 	if (skip == 0 && nbytes == slice_nbytes && (uintptr_t)dst % 2 == 0)
-		return restore_group(container, &untimed, g, &slot->stored, dst, err);
+		return restore_group(container, &untimed, g, slot, dst, err);
 	status = uw_buffer_reserve(&slot->out, slice_nbytes, err);
 	if (status == UW_OK)
-		status = restore_group(container, &untimed, g, &slot->stored, slot->out.data, err);
+		status = restore_group(container, &untimed, g, slot, slot->out.data, err);
 	if (status == UW_OK)
 		memcpy(dst, slot->out.data + skip, (size_t)nbytes);
 	return status;
@@ -384,8 +423,7 @@ static enum uw_status source_pread(void *ctx, void *dst, size_t nbytes, uint64_t
 	struct slot slot = { 0 };
 	enum uw_status status = read_source(ctx, dst, nbytes, off, &slot, err != NULL ? err : &own);
 
-	uw_buffer_free(&slot.stored);
-	uw_buffer_free(&slot.out);
+	free_slot(&slot);
 	return status;
 }
 

@@ -12,10 +12,17 @@
 #define PIECE_NBYTES (UINT64_C(512) << 10) /* fits a core's own cache beside what it is decoded from */
 #define SMALL_NBYTES 65536u /* below this the fixed costs of a coded group count: always try zstd too */
 
+uint64_t uw_buffer_nbytes(uint64_t nbytes)
+{
+	uint64_t align = nbytes >= HUGE_PAGE_NBYTES ? HUGE_PAGE_NBYTES : 64;
+
+	return (nbytes + align - 1) & ~(align - 1);
+}
+
 enum uw_status uw_buffer_reserve(struct uw_buffer *buffer, uint64_t nbytes, struct uw_error *err)
 {
 	bool big = nbytes >= HUGE_PAGE_NBYTES;
-	uint64_t align = big ? HUGE_PAGE_NBYTES : 64, rounded = (nbytes + align - 1) & ~(align - 1);
+	uint64_t align = big ? HUGE_PAGE_NBYTES : 64, rounded = uw_buffer_nbytes(nbytes);
 
 	if (nbytes <= buffer->nbytes)
 		return UW_OK;
@@ -52,7 +59,7 @@ static void swap_words_if_big_endian(uint8_t *data, uint64_t nbytes)
 	}
 }
 
-static enum uw_status shape_of(const struct uw_extent *extent, const struct uw_slice *slice, struct uw_shape *shape)
+enum uw_status uw_group_shape(const struct uw_extent *extent, const struct uw_slice *slice, struct uw_shape *shape)
 {
 	if (extent->order == UW_ORDER_TILED)
 		return uw_shape_tiled(slice->nrows, slice->ncols, shape);
@@ -68,7 +75,7 @@ static enum uw_status try_codec(struct uw_group_encoder *encoder, const struct u
 	enum uw_coding coding = profile == UW_PROFILE_INFERENCE ? UW_CODING_P4 : UW_CODING_H;
 	struct uw_plan *plan = &encoder->plan;
 	struct uw_shape shape;
-	enum uw_status status = shape_of(extent, slice, &shape);
+	enum uw_status status = uw_group_shape(extent, slice, &shape);
 	uint64_t nbytes;
 	uint8_t *coded;
 
@@ -161,23 +168,24 @@ void uw_group_encoder_free(struct uw_group_encoder *encoder)
 {
 	uw_buffer_free(&encoder->scratch);
 	uw_buffer_free(&encoder->zstd);
+	uw_buffer_free(&encoder->base);
+	uw_buffer_free(&encoder->delta);
 }
 
 /* ---- decoding ---- */
 
-static enum uw_status decode_zstd(const struct uw_slice *slice, const struct uw_group *group, const uint8_t *stored,
-				  uint8_t *dst, struct uw_error *err)
+enum uw_status uw_frame_decode(const struct uw_group *group, const uint8_t *frame, uint64_t nbytes, uint8_t *dst,
+			       uint64_t dst_nbytes, struct uw_error *err)
 {
-	unsigned long long declared = ZSTD_getFrameContentSize(stored, (size_t)group->nbytes);
+	unsigned long long declared = ZSTD_getFrameContentSize(frame, (size_t)nbytes);
 	size_t n;
 
-	if (declared != slice->src_nbytes ||
-	    ZSTD_findFrameCompressedSize(stored, (size_t)group->nbytes) != group->nbytes)
+	if (declared != dst_nbytes || ZSTD_findFrameCompressedSize(frame, (size_t)nbytes) != nbytes)
 		return uw_fail(err, UW_ERR_LAYOUT, group->off, "zstd frame is not of the size of its group");
-	n = ZSTD_decompress(dst, (size_t)slice->src_nbytes, stored, (size_t)group->nbytes);
+	n = ZSTD_decompress(dst, (size_t)dst_nbytes, frame, (size_t)nbytes);
 	if (ZSTD_isError(n) && ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation)
 		return uw_fail(err, UW_ERR_NOMEM, group->off, "zstd");
-	if (ZSTD_isError(n) || n != slice->src_nbytes)
+	if (ZSTD_isError(n) || n != dst_nbytes)
 		return uw_fail(err, UW_ERR_BITS, group->off, "zstd: %s",
 			       ZSTD_isError(n) ? ZSTD_getErrorName(n) : "short frame");
 	return UW_OK;
@@ -197,7 +205,7 @@ static enum uw_status open_codec(const struct uw_extent *extent, const struct uw
 	struct uw_error inner = { .file_off = UW_NO_OFFSET };
 	struct uw_shape shape;
 
-	if (shape_of(extent, slice, &shape) != UW_OK)
+	if (uw_group_shape(extent, slice, &shape) != UW_OK)
 		return uw_fail(err, UW_ERR_LAYOUT, group->off, "shape of a coded group");
 	if (uw_coded_open(&shape, (enum uw_coding)group->coding, group->ntables, group->npatches, stored,
 			  (size_t)group->nbytes, coded, &inner) != UW_OK)
@@ -230,10 +238,12 @@ enum uw_status uw_group_decode(const struct uw_cpu_ops *ops, const struct uw_ext
 		memcpy(dst, stored, (size_t)slice->src_nbytes); /* sizes agree: checked with the index */
 		return UW_OK;
 	case UW_CODING_ZSTD:
-		return decode_zstd(slice, group, stored, dst, err);
+		return uw_frame_decode(group, stored, group->nbytes, dst, slice->src_nbytes, err);
 	case UW_CODING_H:
 	case UW_CODING_P4:
 		return decode_codec(ops, extent, slice, group, stored, dst, err);
+	default: /* based.h's business */
+		break;
 	}
 	return uw_fail(err, UW_ERR_LAYOUT, group->off, "coding %u", group->coding);
 }

@@ -14,10 +14,17 @@ struct uw_buffer {
 /* At least nbytes afterwards; contents are lost if it has to grow. */
 UW_MUST_CHECK enum uw_status uw_buffer_reserve(struct uw_buffer *buffer, uint64_t nbytes, struct uw_error *err);
 void uw_buffer_free(struct uw_buffer *buffer);
+/* What a buffer for nbytes takes. */
+uint64_t uw_buffer_nbytes(uint64_t nbytes);
+
+/* A slice of weights as the codec sees it; fails as uw_shape_tiled does. */
+UW_MUST_CHECK enum uw_status uw_group_shape(const struct uw_extent *extent, const struct uw_slice *slice,
+					    struct uw_shape *shape);
 
 /* What encoding one group needs; reused from group to group by one thread. */
 struct uw_group_encoder {
 	struct uw_buffer scratch, zstd;
+	struct uw_buffer base, delta; /* based.h */
 	struct uw_plan plan;
 	bool planned;            /* plan.counts are those of the last group */
 	struct uw_group group;   /* the last result; off is not set */
@@ -30,7 +37,11 @@ UW_MUST_CHECK enum uw_status uw_group_encode(struct uw_group_encoder *encoder, c
 					     const struct uw_slice *slice, uint8_t *src, struct uw_error *err);
 void uw_group_encoder_free(struct uw_group_encoder *encoder);
 
-/* Decodes into slice->src_nbytes bytes at dst (aligned to 2). Errors carry the offset within the container. */
+/* Decodes a Zstandard frame of nbytes among the stored bytes of `group` into exactly dst_nbytes. */
+UW_MUST_CHECK enum uw_status uw_frame_decode(const struct uw_group *group, const uint8_t *frame, uint64_t nbytes,
+					     uint8_t *dst, uint64_t dst_nbytes, struct uw_error *err);
+
+/* Decodes into slice->src_nbytes bytes at dst (aligned to 2). Not for groups that refer to a base (based.h). Errors carry the offset within the container. */
 UW_MUST_CHECK enum uw_status uw_group_decode(const struct uw_cpu_ops *ops, const struct uw_extent *extent,
 					     const struct uw_slice *slice, const struct uw_group *group,
 					     const uint8_t *stored, uint8_t *dst, struct uw_error *err);

@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "based.h"
 #include "group.h"
 #include "locate.h"
+#include "memory.h"
 #include "ordered.h"
 #include "share.h"
 #include "stage.h"
@@ -39,23 +41,52 @@ static enum uw_status compare(void *ctx, const void *data, size_t nbytes, struct
 	return same ? UW_OK : uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "decoded bytes");
 }
 
+/* Groups that refer to a base come whole; the scratch memory is free by now. */
+static enum uw_status prove_based(const struct uw_base *base, struct slot *slot, const uint8_t *src,
+				  struct uw_error *err)
+{
+	struct uw_group_encoder *encoder = &slot->encoder;
+	enum uw_status status = uw_buffer_reserve(&slot->decoded, slot->slice.src_nbytes, err);
+
+	if (status == UW_OK)
+		status = uw_based_decode(base, &slot->slice, &encoder->group, encoder->stored, &encoder->scratch,
+					 slot->decoded.data, err);
+	return status == UW_OK ? compare(&src, slot->decoded.data, (size_t)slot->slice.src_nbytes, err) : status;
+}
+
 /* Decodes what was just encoded and compares it with the source, while both are in the cache. */
-static enum uw_status prove(const struct uw_job *job, const struct uw_extent *extent, struct slot *slot,
+static enum uw_status prove(const struct pack *pack, const struct uw_extent *extent, struct slot *slot,
 			    struct uw_error *err)
 {
+	const struct uw_job *job = pack->job;
 	const struct uw_group_encoder *encoder = &slot->encoder;
 	const uint8_t *src = slot->src.data;
 	uint64_t clock = uw_stage_clock(job);
 	enum uw_status status = UW_OK;
 
-	if (encoder->group.coding != UW_CODING_RAW)
+	if (uw_group_is_based(&encoder->group))
+		status = prove_based(pack->options->base, slot, src, err);
+	else if (encoder->group.coding != UW_CODING_RAW)
 		status = uw_group_decode_pieces(job->ops, extent, &slot->slice, &encoder->group, encoder->stored,
 						&slot->decoded, compare, &src, err);
-	if (status != UW_OK && status != UW_ERR_NOMEM)
+	if (status != UW_OK && status != UW_ERR_NOMEM && status != UW_ERR_IO) /* the base may be unreadable by now */
 		status = uw_fail(err, UW_ERR_INTERNAL, extent->src_off + slot->slice.src_off,
 				 "what was encoded does not decode to the source; a bug, or a faulty machine");
 	uw_stage_end(job, UW_STAGE_CHECK, &clock);
 	return status;
+}
+
+static enum uw_status encode_group(const struct pack *pack, const struct uw_extent *extent, struct slot *slot,
+				   struct uw_error *err)
+{
+	const struct uw_pack_options *options = pack->options;
+	struct uw_reference like;
+
+	if (options->base != NULL && options->like(options->ctx, extent, &slot->slice, &like))
+		return uw_based_encode(&slot->encoder, pack->job->ops, pack->profile, options->base, &like, extent,
+				       &slot->slice, slot->src.data, err);
+	return uw_group_encode(&slot->encoder, pack->job->ops, pack->profile, extent, &slot->slice, slot->src.data,
+			       err);
 }
 
 static enum uw_status encode(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
@@ -77,11 +108,10 @@ static enum uw_status encode(void *ctx, unsigned slot_number, uint64_t item, str
 				      extent->src_off + slot->slice.src_off, err);
 	uw_stage_end(pack->job, UW_STAGE_READ, &clock);
 	if (status == UW_OK)
-		status = uw_group_encode(&slot->encoder, pack->job->ops, pack->profile, extent, &slot->slice,
-					 slot->src.data, err);
+		status = encode_group(pack, extent, slot, err);
 	uw_stage_end(pack->job, UW_STAGE_CODE, &clock);
 	if (status == UW_OK && pack->options->prove)
-		status = prove(pack->job, extent, slot, err);
+		status = prove(pack, extent, slot, err);
 	return status;
 }
 
@@ -208,26 +238,30 @@ enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profi
 				 struct uw_container_id *id, struct uw_error *err)
 {
 	static const struct uw_pack_options defaults;
+	struct uw_job fitted = *job;
 	struct pack pack = {
-		.job = job,
+		.job = &fitted,
 		.profile = profile,
 		.src = src,
 		.options = options != NULL ? options : &defaults,
 		.nextents = nextents,
 	};
-	struct uw_ordered run = {
-		.nworkers = job->nthreads, .work = encode, .stage = { hash, output }, .ctx = &pack,
-	};
+	struct uw_ordered run = { .work = encode, .stage = { hash, output }, .ctx = &pack };
 	enum uw_status status = lay_out(&pack, extents, &run.nitems, err);
 
+	if (status == UW_OK)
+		status = uw_job_fit(job, uw_pack_slot_nbytes(pack.extents, nextents, pack.options->base != NULL) +
+						 pack.options->read_nbytes, &fitted, err);
 	if (status == UW_OK) {
-		pack.slots = calloc(uw_ordered_nslots(job->nthreads), sizeof(*pack.slots));
+		run.nworkers = fitted.nthreads;
+		pack.slots = calloc(uw_ordered_nslots(fitted.nthreads), sizeof(*pack.slots));
 		pack.hash = uw_hash128_new();
 		if (pack.slots == NULL || pack.hash == NULL)
 			status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "packing");
 	}
 	if (status == UW_OK)
-		status = uw_writer_open(&pack.writer, write, write_ctx, src->nbytes, err);
+		status = uw_writer_open_based(&pack.writer, write, write_ctx, src->nbytes,
+					      pack.options->base != NULL ? pack.options->base->digest : NULL, err);
 	if (status == UW_OK)
 		status = close_extents(&pack, 0, err);
 	if (status == UW_OK)

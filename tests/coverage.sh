@@ -11,7 +11,7 @@ verbose=0
 [ "${1:-}" != -v ] || { verbose=1; shift; }
 want=${1:-95}
 out=${UW_COVERAGE_BUILD:-build-coverage}
-tests="status format_extents format_writer format_reader format_shared format_memory huffman cpu_ops codec coded_hostile fuzz-index fuzz-container fuzz-huffman \
+tests="status format_extents format_writer format_reader format_shared format_base format_memory huffman cpu_ops codec coded_hostile fuzz-index fuzz-container fuzz-huffman \
 	fuzz-coded fuzz-patches fuzz-codec fuzz-roundtrip"
 
 # -O0 and no inlining of ours: a branch of the source is a branch of the program, once

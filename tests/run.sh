@@ -122,7 +122,7 @@ fi
 # MSan wants every library built with it: what needs no library but xxHash, which is a header too, and no loops of AVX-512,
 # whose instructions this MSan does not follow.
 if CC=clang CXX=clang++ build memory -Db_sanitize=memory -Db_lundef=false -Dcuda=disabled -Dc_args=-DXXH_INLINE_ALL; then
-	run memory avx2 huffman cpu_ops codec coded_hostile format_extents format_writer format_reader
+	run memory avx2 huffman cpu_ops codec coded_hostile format_extents format_writer format_reader format_base
 fi
 
 echo "== coverage of format/ and libcodec/"
@@ -132,7 +132,7 @@ tail -n 1 build-test-coverage.log
 [ $status = 0 ] || cat build-test-coverage.log
 verdict "coverage: 95 % of the branches" $status
 
-short="safetensors format_extents format_writer format_reader huffman cpu_ops codec coded_hostile source_folder source_archive sink_folder sink_archive cli golden reference"
+short="safetensors format_extents format_writer format_reader format_base based huffman cpu_ops codec coded_hostile source_folder source_archive sink_folder sink_archive cli golden reference"
 cross i386 $short
 cross s390x $short checkkernels
 

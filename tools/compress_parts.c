@@ -78,6 +78,8 @@ static const char *problem(const struct uw_parts_cli *cli, int nargs)
 		return "how many? Give --parts N";
 	if (o->nparts != 0 && o->mode != UW_PARTS_COMMANDS && !(o->mode == UW_PARTS_PART && o->from_env))
 		return "--parts goes with --part env and --print-commands";
+	if (cli->base != NULL && (o->mode == UW_PARTS_MERGE || o->mode == UW_PARTS_STATUS))
+		return "--merge and --status take no --base: the plan names it";
 	if (o->with_plan != NULL && o->mode != UW_PARTS_PART)
 		return "--with-plan goes with --part";
 	return NULL;
@@ -95,19 +97,24 @@ int uw_parts_check(const struct uw_parts_cli *cli, int nargs)
 /* ---- plan ---- */
 
 /* Fills the plan from the model at `path`; free it in any case. */
-static int make_plan(const struct uw_parts_cli *cli, struct uw_tool *tool, const char *path, struct uw_parts_plan *plan)
+static int make_plan(const struct uw_parts_cli *cli, struct uw_tool *tool, struct uw_bundle_base *base,
+		     const char *path, struct uw_parts_plan *plan)
 {
+	struct uw_pack_model options = cli->pack;
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_source *source = NULL;
 	struct uw_bundle bundle;
 	char *where = NULL;
 	int code = UW_EXIT_OK;
-	enum uw_status status = uw_source_open_path(path, &tool->ops, uw_tmp_dir(), &bundle, &source, &err);
+	enum uw_status status = uw_source_open_selected(path, cli->only, &tool->ops, uw_tmp_dir(), &bundle, &source, &err);
 
 	*plan = (struct uw_parts_plan){ 0 };
+	options.base = base;
+	if (status == UW_OK)
+		status = uw_bundle_set_base(&bundle, uw_bundle_base(base), &err);
 	if (status == UW_OK) {
 		uw_tool_watch(tool, source);
-		status = uw_plan_make(source, cli->pack.profile, cli->pack.strict, plan, &where, &err);
+		status = uw_plan_make(source, &options, plan, &where, &err);
 	}
 	if (status != UW_OK)
 		code = uw_tool_failure(where != NULL ? where : path, &err);
@@ -126,10 +133,14 @@ static int do_plan(const struct uw_parts_cli *cli, struct uw_tool *tool, const c
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_parts_plan plan;
+	struct uw_bundle_base *base;
 	char *text = NULL, size[32];
 	size_t n;
-	int code = make_plan(cli, tool, path, &plan);
+	int code = uw_tool_open_base(tool, cli->base, &base);
 
+	plan = (struct uw_parts_plan){ 0 };
+	if (code == UW_EXIT_OK)
+		code = make_plan(cli, tool, base, path, &plan);
 	if (code == UW_EXIT_OK && (uw_plan_render(&plan, &text, &n, &err) != UW_OK ||
 				   uw_write_text(cli->output, print_text, text, &err) != UW_OK))
 		code = uw_tool_failure(cli->output, &err);
@@ -137,6 +148,7 @@ static int do_plan(const struct uw_parts_cli *cli, struct uw_tool *tool, const c
 		uw_msg_info("%" PRIu64 " files, %s", plan.nfiles, uw_human_size(plan.nbytes, size));
 	free(text);
 	uw_plan_free(&plan);
+	uw_bundle_base_close(&base);
 	return code;
 }
 
@@ -155,7 +167,7 @@ static uint64_t part_nbytes(const struct uw_parts_plan *plan, struct uw_part_id 
 }
 
 static int run_part(const struct uw_parts_cli *cli, struct uw_tool *tool, const struct uw_parts_dir *dir,
-		    struct uw_part_id id, struct uw_parts_plan *plan, const char *path)
+		    struct uw_part_id id, struct uw_parts_plan *plan, struct uw_bundle_base *base, const char *path)
 {
 	struct uw_parts_run run = { .pack = cli->pack, .id = id, .force = cli->force, .kept = cli->kept };
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
@@ -163,9 +175,12 @@ static int run_part(const struct uw_parts_cli *cli, struct uw_tool *tool, const 
 	struct uw_bundle bundle;
 	char *where = NULL;
 	int code = UW_EXIT_OK;
-	enum uw_status status = uw_source_open_path(path, &tool->ops, uw_tmp_dir(), &bundle, &source, &err);
+	enum uw_status status = uw_source_open_selected(path, cli->only, &tool->ops, uw_tmp_dir(), &bundle, &source, &err);
 
 	run.pack.job = tool->job;
+	run.pack.base = base;
+	if (status == UW_OK)
+		status = uw_bundle_set_base(&bundle, uw_bundle_base(base), &err);
 	if (status == UW_OK) {
 		uw_tool_watch(tool, source);
 		uw_progress_begin(&tool->progress, "compress", part_nbytes(plan, id));
@@ -186,6 +201,7 @@ int uw_parts_part(const struct uw_parts_cli *cli, struct uw_tool *tool, const ch
 	struct uw_part_id id = cli->opts->id;
 	struct uw_parts_dir dir;
 	struct uw_parts_plan plan = { 0 };
+	struct uw_bundle_base *base = NULL;
 	char *where = NULL;
 	bool found = false;
 	int code = UW_EXIT_OK;
@@ -197,14 +213,17 @@ int uw_parts_part(const struct uw_parts_cli *cli, struct uw_tool *tool, const ch
 		status = uw_parts_find_plan(&dir, cli->opts->with_plan, &plan, &found, &where, &err);
 	if (status != UW_OK)
 		code = uw_tool_failure(where != NULL ? where : "--part", &err);
+	if (code == UW_EXIT_OK)
+		code = uw_tool_open_base(tool, cli->base, &base);
 	if (code == UW_EXIT_OK && !found)
-		code = make_plan(cli, tool, path, &plan);
+		code = make_plan(cli, tool, base, path, &plan);
 	if (code == UW_EXIT_OK) {
 		uw_msg_info("part %" PRIu32 " of %" PRIu32, id.part + 1, id.nparts);
-		code = run_part(cli, tool, &dir, id, &plan, path);
+		code = run_part(cli, tool, &dir, id, &plan, base, path);
 	}
 	free(where);
 	uw_plan_free(&plan);
+	uw_bundle_base_close(&base);
 	uw_parts_dir_free(&dir);
 	return code;
 }
@@ -337,6 +356,14 @@ static void print_quoted(const char *text)
 	putchar('\'');
 }
 
+static void print_option(const char *name, const char *arg)
+{
+	if (arg == NULL)
+		return;
+	printf("%s", name);
+	print_quoted(arg);
+}
+
 static int print_commands(const struct uw_parts_cli *cli, const char *path, unsigned nthreads)
 {
 	for (uint32_t part = 1; part <= cli->opts->nparts; part++) {
@@ -345,6 +372,10 @@ static int print_commands(const struct uw_parts_cli *cli, const char *path, unsi
 		printf("%s%s%s -o ", cli->pack.strict ? " --strict" : "", cli->pack.check ? "" : " --no-check",
 		       cli->force ? " -f" : "");
 		print_quoted(cli->output);
+		print_option(" --base ", cli->base);
+		print_option(" --max-time ", cli->bounds->max_time);
+		print_option(" --memory ", cli->bounds->memory);
+		print_option(cli->from0 ? " -0 --files-from " : " --files-from ", cli->files_from);
 		printf(" -- ");
 		print_quoted(path);
 		printf("\n");
@@ -363,6 +394,7 @@ int uw_parts_other(const struct uw_parts_cli *cli, const char *path, unsigned nt
 	if (mode == UW_PARTS_COMMANDS)
 		return print_commands(cli, path, nthreads);
 	uw_tool_init(&tool, nthreads);
+	uw_bounds_apply(cli->bounds, &tool);
 	if (mode == UW_PARTS_PLAN)
 		return do_plan(cli, &tool, path);
 	if (uw_parts_dir_init(&dir, mode == UW_PARTS_MERGE ? cli->output : path, &err) != UW_OK)

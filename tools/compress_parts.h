@@ -3,8 +3,9 @@
 #ifndef UW_COMPRESS_PARTS_H
 #define UW_COMPRESS_PARTS_H
 
+#include "bounds.h"
+#include "file_list.h"
 #include "parts.h"
-#include "tool.h"
 
 /* Ids of the options, far from the tool's others. */
 enum {
@@ -26,9 +27,13 @@ struct uw_parts_opts {
 
 struct uw_parts_cli {
 	const struct uw_parts_opts *opts;
-	const char *output, *json;
+	const struct uw_bounds *bounds;
+	const char *output, *json, *base;
+	const char *files_from; /* NULL, or where `only` came from */
+	bool from0;
+	const struct uw_file_list *only; /* NULL: all of the model */
 	bool force;
-	struct uw_pack_model pack; /* but for the job */
+	struct uw_pack_model pack; /* but for job and base */
 	void (*kept)(void *ctx, const struct uw_manifest_file *file);
 };
 

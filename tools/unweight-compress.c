@@ -8,19 +8,25 @@
 #include <unistd.h>
 
 #include "source_bundle.h"
+#include "compress_existing.h"
 #include "compress_parts.h"
+#include "compress_rm.h"
 #include "each.h"
+#include "bounds.h"
 #include "pack_model.h"
 #include "provenance.h"
 #include "tool.h"
 
 enum { OPT_OUTPUT, OPT_PROFILE, OPT_THREADS, OPT_FORCE, OPT_STRICT, OPT_NO_CHECK, OPT_JSON, OPT_SUMS, OPT_SIGNING,
-       OPT_EXPECT, OPT_MIN_SAVING };
+       OPT_EXPECT, OPT_MIN_SAVING, OPT_FILES_FROM, OPT_FROM0, OPT_SKIP_EXISTING, OPT_RM,
+       OPT_BASE };
 
 static const struct uw_option options[] = {
 	{ 'o', "output", "BUNDLE", "where to write: a folder, NAME.tar, or - for a tar on standard output", OPT_OUTPUT },
 	{ 'p', "profile", "PROFILE", "distribution (smallest; the default) or inference (for serving)", OPT_PROFILE,
 	  "distribution inference" },
+	{ 0, "base", "BUNDLE", "store only what differs from the model in this bundle, which whoever restores the new\n"
+	  "one needs as well, in whatever bundle", OPT_BASE },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs. Never changes the output", OPT_THREADS },
 	{ 'f', "force", NULL, "replace an existing bundle", OPT_FORCE },
 	{ 0, "strict", NULL, "refuse odd files (malformed safetensors, pickles, GGUF) instead of carrying them", OPT_STRICT },
@@ -33,6 +39,12 @@ static const struct uw_option options[] = {
 	{ 0, "expect-digest", "SHA256", "write no bundle unless the source has this digest: that of the list of sums by\n"
 	  "ascending path, or of the file itself if it is one file", OPT_EXPECT },
 	{ 0, "min-saving", "PCT", "write no bundle unless it is smaller than the source by this share", OPT_MIN_SAVING },
+	{ 0, "files-from", "FILE", "take only these files of the folder PATH: paths in it, one a line; that of a folder\n"
+	  "stands for all below it. - is standard input", OPT_FILES_FROM },
+	{ '0', "from0", NULL, "a NUL ends each path of that list", OPT_FROM0 },
+	{ 0, "skip-existing", NULL, "if the bundle is there, whole and made of this source, leave it; with -f it is\n"
+	  "replaced if it is not", OPT_SKIP_EXISTING },
+	{ 0, "rm", NULL, "remove the source's files once the bundle is proven and safe on disk", OPT_RM },
 	{ 0, "plan", NULL, "only list what there is to do, from listings and headers, into the JSON file -o", UW_OPT_PLAN },
 	{ 0, "part", "I/N", "do one part of N of the work for -o BUNDLE, I from 1; env: what Slurm, Kubernetes\n"
 	  "or MPI say",
@@ -42,6 +54,7 @@ static const struct uw_option options[] = {
 	{ 0, "merge", NULL, "make -o BUNDLE of its parts, all of which are done", UW_OPT_MERGE },
 	{ 0, "status", NULL, "say which parts of the bundle PATH are done; exit code 1: not all", UW_OPT_STATUS },
 	{ 0, "print-commands", NULL, "print the command of each of --parts N parts, for GNU parallel", UW_OPT_COMMANDS },
+	UW_BOUND_OPTIONS,
 	{ 0 },
 };
 
@@ -58,22 +71,26 @@ static const struct uw_cli cli = {
 		  "failed; they share the folder BUNDLE.parts, nothing else. Then --merge makes the same bundle that one machine\n"
 		  "would have made.\n\n"
 		  "Exit codes: 0 done, 1 the source changed meanwhile, is another or saves too little, 2 usage,\n"
-		  "3 input not acceptable, 4 output exists or a part is missing, 5 corrupt source bundle, 6 I/O error,\n"
-		  "7 out of space or memory, 8 unsupported, 70 bug.",
+		  "3 input not acceptable, or not the base, 4 output exists or a part is missing, 5 corrupt source bundle,\n"
+		  "6 I/O error, 7 out of space or memory, 8 unsupported, 70 bug, 124 --max-time is over.",
 	.options = options,
 	.min_args = 0,
 	.max_args = 1,
 };
 
 struct opts {
-	const char *output, *json, *sums, *signing;
+	const char *output, *json, *sums, *signing, *base;
 	bool expect;
 	uint8_t expected[UW_SHA256_NBYTES];
 	double min_saving; /* percent; negative: any */
 	enum uw_profile profile;
 	unsigned nthreads;
-	bool force, strict, no_check;
+	bool force, strict, no_check, skip_existing, rm;
+	const char *files_from;
+	bool from0;
+	struct uw_file_list only; /* if files_from */
 	struct uw_parts_opts parts;
+	struct uw_bounds bounds;
 };
 
 static bool set_profile(struct opts *o, const char *arg)
@@ -104,9 +121,14 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_SUMS: o->sums = arg; return true;
 	case OPT_SIGNING: o->signing = arg; return true;
 	case OPT_EXPECT: return o->expect = uw_parse_digest(arg, o->expected);
+	case OPT_BASE: o->base = arg; return true;
 	case OPT_MIN_SAVING: return uw_parse_percent(arg, &o->min_saving);
+	case OPT_FILES_FROM: o->files_from = arg; return true;
+	case OPT_FROM0: o->from0 = true; return true;
+	case OPT_SKIP_EXISTING: o->skip_existing = true; return true;
+	case OPT_RM: o->rm = true; return true;
 	}
-	return uw_parts_option(&o->parts, id, arg);
+	return id >= UW_OPT_PROGRESS ? uw_bounds_option(&o->bounds, id, arg) : uw_parts_option(&o->parts, id, arg);
 }
 
 /* What is told about each file, kept for the summary and the report. */
@@ -121,6 +143,7 @@ static void account_file(void *ctx, const struct uw_packed_file *packed)
 {
 	const struct uw_classified *c = packed->classified;
 	struct account *account = ctx;
+	char digest[2 * UW_SHA256_NBYTES + 1];
 
 	if (c->odd) {
 		uw_msg_warn("%s: carried whole: %s", packed->file->path, c->reason);
@@ -128,12 +151,14 @@ static void account_file(void *ctx, const struct uw_packed_file *packed)
 	}
 	uw_msg_info("%s: %llu -> %llu bytes", packed->file->path, (unsigned long long)packed->file->nbytes,
 		    (unsigned long long)packed->stored_nbytes);
+	uw_progress_file(packed->file->path, packed->file->nbytes, packed->stored_nbytes, NULL);
 	account->src_nbytes += packed->file->nbytes;
 	account->stored_nbytes += packed->stored_nbytes;
+	uw_hex(packed->file->sha256, UW_SHA256_NBYTES, digest);
 	json_array_append_new(account->files,
-			      json_pack("{s:s, s:s, s:I, s:I, s:o?}", "path", packed->file->path, "kind",
+			      json_pack("{s:s, s:s, s:I, s:I, s:s, s:o?}", "path", packed->file->path, "kind",
 					uw_file_kind_name(c->kind), "bytes", (json_int_t)packed->file->nbytes, "stored_bytes",
-					(json_int_t)packed->stored_nbytes, "warning",
+					(json_int_t)packed->stored_nbytes, "sha256", digest, "warning",
 					c->odd ? uw_json_text(c->reason) : NULL));
 }
 
@@ -315,19 +340,20 @@ static int write_lists(const struct opts *o, const struct uw_manifest *manifest,
 	return code;
 }
 
-static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *source, const char *path,
-		struct account *account)
+/* `manifest` is the bundle's then; free it in any case. */
+static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *source, struct uw_bundle_base *base,
+		const char *path, struct account *account, struct uw_manifest *manifest)
 {
 	struct uw_pack_model options_ = {
 		.job = tool->job,
 		.profile = o->profile,
 		.strict = o->strict,
 		.check = !o->no_check,
+		.base = base,
 		.file = account_file,
 		.ctx = account,
 	};
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
-	struct uw_manifest manifest = { 0 };
 	struct output out;
 	char *where = NULL;
 	enum uw_status status = open_output(o, &out, &err);
@@ -338,20 +364,19 @@ static int pack(struct uw_tool *tool, const struct opts *o, struct uw_source *so
 		return uw_tool_failure(o->output, &err);
 	}
 	uw_progress_begin(&tool->progress, "compress", source->nbytes);
-	status = uw_model_pack(&options_, source, out.folder, &manifest, &where, &err);
+	status = uw_model_pack(&options_, source, out.folder, manifest, &where, &err);
 	uw_progress_end(&tool->progress);
 	if (status != UW_OK) {
 		code = uw_tool_failure(where != NULL ? where : path, &err);
 	} else {
 		options_.job.progress = NULL;
-		code = check_demands(o, &manifest, path, account);
-		if (code == UW_EXIT_OK && commit_output(&options_.job, &manifest, &out, &err) != UW_OK)
+		code = check_demands(o, manifest, path, account);
+		if (code == UW_EXIT_OK && commit_output(&options_.job, manifest, &out, &err) != UW_OK)
 			code = uw_tool_failure(o->output, &err);
 		if (code == UW_EXIT_OK)
-			code = write_lists(o, &manifest, path);
+			code = write_lists(o, manifest, path);
 	}
 	close_output(&out);
-	uw_manifest_free(&manifest);
 	free(where);
 	return code;
 }
@@ -360,21 +385,35 @@ static void account_kept(void *ctx, const struct uw_manifest_file *file)
 {
 	uint64_t stored = file->container ? file->id.nbytes : file->nbytes;
 	struct account *account = ctx;
+	char digest[2 * UW_SHA256_NBYTES + 1];
 
 	uw_msg_info("%s: done before, %llu -> %llu bytes", file->path, (unsigned long long)file->nbytes,
 		    (unsigned long long)stored);
+	uw_progress_file(file->path, file->nbytes, stored, "kept");
 	account->src_nbytes += file->nbytes;
 	account->stored_nbytes += stored;
-	json_array_append_new(account->files, json_pack("{s:s, s:b, s:I, s:I}", "path", file->path, "kept", 1, "bytes",
-							(json_int_t)file->nbytes, "stored_bytes", (json_int_t)stored));
+	uw_hex(file->sha256, UW_SHA256_NBYTES, digest);
+	json_array_append_new(account->files, json_pack("{s:s, s:b, s:I, s:I, s:s}", "path", file->path, "kept", 1,
+							"bytes", (json_int_t)file->nbytes, "stored_bytes",
+							(json_int_t)stored, "sha256", digest));
+}
+
+static const struct uw_file_list *only(const struct opts *o)
+{
+	return o->files_from != NULL ? &o->only : NULL;
 }
 
 static struct uw_parts_cli parts_of(const struct opts *o, struct account *account)
 {
 	return (struct uw_parts_cli){
 		.opts = &o->parts,
+		.bounds = &o->bounds,
+		.files_from = o->files_from,
+		.from0 = o->from0,
+		.only = only(o),
 		.output = o->output,
 		.json = o->json,
+		.base = o->base,
 		.force = o->force,
 		.pack = {
 			.profile = o->profile,
@@ -387,22 +426,82 @@ static struct uw_parts_cli parts_of(const struct opts *o, struct account *accoun
 	};
 }
 
-static int run_whole(struct uw_tool *tool, const struct opts *o, const char *path, struct account *account)
+/* What is there is as good as what would be written. */
+static int take_existing(const struct opts *o, const char *path, struct account *account,
+			 const struct uw_manifest *manifest)
+{
+	int code;
+
+	for (uint64_t i = 0; i < manifest->nfiles; i++)
+		account_kept(account, &manifest->files[i]);
+	code = check_demands(o, manifest, path, account);
+	return code == UW_EXIT_OK ? write_lists(o, manifest, path) : code;
+}
+
+/* With -f, a bundle that is not good enough is as if it were not there: *go_on. */
+static int look_at_existing(struct uw_tool *tool, const struct opts *o, struct uw_source *source,
+			    struct uw_bundle_base *base, const char *path, struct account *account,
+			    struct uw_manifest *manifest, bool *go_on)
+{
+	const struct uw_existing existing = { o->output, o->profile, base, o->strict, .decode = o->rm };
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	char *where = NULL;
+	int code = UW_EXIT_OK;
+	enum uw_status status = uw_existing_look(&existing, tool, source, manifest, &where, &err);
+	int kind = uw_exit_of_status(status);
+
+	*go_on = o->force && (kind == UW_EXIT_DIFFERS || kind == UW_EXIT_CORRUPT);
+	if (*go_on)
+		uw_msg_info("%s: is replaced: %s", o->output, err.what);
+	else if (status != UW_OK)
+		code = uw_tool_failure(where != NULL ? where : o->output, &err);
+	else
+		code = take_existing(o, path, account, manifest);
+	free(where);
+	return code;
+}
+
+/* One way through the source: either *existing is looked at, and *existing becomes whether to go on, or the bundle is
+ * made. A source that is a bundle may have the same base. */
+static int with_source(struct uw_tool *tool, const struct opts *o, const char *path, struct account *account,
+		       struct uw_manifest *manifest, bool *existing)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_source *source = NULL;
-	struct uw_bundle bundle;
-	int code;
+	struct uw_bundle bundle = { .fd = -1 };
+	struct uw_bundle_base *base;
+	int code = uw_tool_open_base(tool, o->base, &base);
 
-	if (uw_source_open_path(path, &tool->ops, uw_tmp_dir(), &bundle, &source, &err) != UW_OK) {
-		code = uw_tool_failure(path, &err);
-	} else {
-		uw_tool_watch(tool, source);
-		code = pack(tool, o, source, path, account);
+	if (code == UW_EXIT_OK) {
+		if (uw_source_open_selected(path, only(o), &tool->ops, uw_tmp_dir(), &bundle, &source, &err) != UW_OK ||
+		    uw_bundle_set_base(&bundle, uw_bundle_base(base), &err) != UW_OK) {
+			code = uw_tool_failure(path, &err);
+		} else {
+			uw_tool_watch(tool, source);
+			code = *existing ? look_at_existing(tool, o, source, base, path, account, manifest, existing) :
+					   pack(tool, o, source, base, path, account, manifest);
+		}
 	}
 	uw_source_close(&source);
 	uw_bundle_close(&bundle);
+	uw_bundle_base_close(&base);
 	return code;
+}
+
+static int run_whole(struct uw_tool *tool, const struct opts *o, const char *path, struct account *account,
+		     struct uw_manifest *manifest)
+{
+	struct stat st;
+	bool existing = o->skip_existing && lstat(o->output, &st) == 0;
+	int code;
+
+	if (existing) {
+		code = with_source(tool, o, path, account, manifest, &existing);
+		if (code != UW_EXIT_OK || !existing)
+			return code;
+		existing = false;
+	}
+	return with_source(tool, o, path, account, manifest, &existing);
 }
 
 static int run(const struct opts *o, const char *path)
@@ -410,17 +509,27 @@ static int run(const struct opts *o, const char *path)
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct account account = { .files = json_array() };
 	struct uw_parts_cli parts = parts_of(o, &account);
+	struct uw_manifest manifest = { 0 };
+	struct uw_removal removal = { 0 };
 	struct uw_tool tool;
 	int code;
 
 	uw_tool_init(&tool, o->nthreads);
-	code = o->parts.mode == UW_PARTS_PART ? uw_parts_part(&parts, &tool, path) : run_whole(&tool, o, path, &account);
+	uw_bounds_apply(&o->bounds, &tool);
+	code = o->rm ? uw_rm_note(path, only(o), &removal) : UW_EXIT_OK;
+	if (code == UW_EXIT_OK)
+		code = o->parts.mode == UW_PARTS_PART ? uw_parts_part(&parts, &tool, path) :
+							run_whole(&tool, o, path, &account, &manifest);
 	if (code == UW_EXIT_OK) {
 		uw_tool_tell_times(&tool, "encode", account.src_nbytes);
 		summarise(&account);
 		if (o->json != NULL && uw_write_json(o->json, report(o, &account), &err) != UW_OK)
 			code = uw_tool_failure(o->json, &err);
 	}
+	if (code == UW_EXIT_OK && o->rm)
+		code = uw_rm_run(&tool, o->output, &removal, &manifest);
+	uw_removal_free(&removal);
+	uw_manifest_free(&manifest);
 	json_decref(account.files);
 	return code;
 }
@@ -458,26 +567,77 @@ static int check_output(const struct opts *o)
 	return o->force ? may_replace(o->output) : UW_EXIT_OK;
 }
 
+/* Options that do not go together, for the model at `path`, NULL if there is none. */
+static const char *misuse(const struct opts *o, const char *path)
+{
+	bool from_stdin = path != NULL && strcmp(path, "-") == 0, whole = o->parts.mode == UW_PARTS_NONE;
+	bool to_stdout = o->output != NULL && strcmp(o->output, "-") == 0;
+
+	if (!whole && demands_whole(o))
+		return "lists, digest and saving are those of a whole bundle: verify has them for one that was merged";
+	if (o->base != NULL && o->profile != UW_PROFILE_DISTRIBUTION)
+		return "--base is for the profile distribution: serving code cannot use differences where they lie";
+	if (o->from0 && o->files_from == NULL)
+		return "--from0 goes with --files-from";
+	if (o->files_from != NULL && (from_stdin || o->parts.mode == UW_PARTS_MERGE || o->parts.mode == UW_PARTS_STATUS))
+		return "--files-from goes with a folder to read";
+	if (o->files_from != NULL && o->parts.mode == UW_PARTS_COMMANDS && strcmp(o->files_from, "-") == 0)
+		return "the commands cannot all read the list from standard input; give a file";
+	if (o->skip_existing && (!whole || to_stdout))
+		return whole ? "on standard output is no bundle yet that could be skipped" :
+			       "parts skip what is done by themselves, --skip-existing is for a whole bundle";
+	if (o->skip_existing && o->force && from_stdin)
+		return "standard input cannot be read twice, to compare and to replace; give a file";
+	if (!o->rm)
+		return NULL;
+	if (!whole)
+		return "parts need all of the model, --rm is for a whole bundle";
+	if (o->no_check)
+		return "--rm wants the proof that --no-check leaves out";
+	return from_stdin || to_stdout ? "--rm needs files on both sides, no pipes" : NULL;
+}
+
+/* Reads the list, if there is one. */
+static int read_list(struct opts *o)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+
+	if (o->files_from == NULL || uw_file_list_read(o->files_from, o->from0, &o->only, &err) == UW_OK)
+		return UW_EXIT_OK;
+	return uw_tool_failure(o->files_from, &err);
+}
+
+static int dispatch(struct opts *o, const struct uw_cli_result *r)
+{
+	struct uw_parts_cli parts = parts_of(o, NULL);
+	const char *path = r->nargs != 0 ? r->args[0] : NULL, *wrong;
+	int code = uw_parts_check(&parts, r->nargs);
+
+	wrong = code == UW_EXIT_OK ? misuse(o, path) : NULL;
+	if (wrong != NULL) {
+		uw_msg_error("%s", wrong);
+		return UW_EXIT_USAGE;
+	}
+	if (code == UW_EXIT_OK && o->parts.mode != UW_PARTS_PLAN && o->parts.mode != UW_PARTS_STATUS)
+		code = check_output(o);
+	if (code == UW_EXIT_OK)
+		code = read_list(o);
+	if (code != UW_EXIT_OK)
+		return code;
+	if (o->parts.mode == UW_PARTS_NONE || o->parts.mode == UW_PARTS_PART)
+		return uw_tool_exit(run(o, path));
+	return uw_tool_exit(uw_parts_other(&parts, path, o->nthreads));
+}
+
 int main(int argc, char **argv)
 {
 	struct opts o = { .profile = UW_PROFILE_DISTRIBUTION, .min_saving = -INFINITY };
 	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
-	struct uw_parts_cli parts;
 	int code;
 
 	if (r.exit_code >= 0)
 		return r.exit_code;
-	parts = parts_of(&o, NULL);
-	code = uw_parts_check(&parts, r.nargs);
-	if (code == UW_EXIT_OK && o.parts.mode != UW_PARTS_NONE && demands_whole(&o)) {
-		uw_msg_error("lists, digest and saving are those of a whole bundle: verify has them for one that was merged");
-		code = UW_EXIT_USAGE;
-	}
-	if (code == UW_EXIT_OK && o.parts.mode != UW_PARTS_PLAN && o.parts.mode != UW_PARTS_STATUS)
-		code = check_output(&o);
-	if (code != UW_EXIT_OK)
-		return code;
-	if (o.parts.mode == UW_PARTS_NONE || o.parts.mode == UW_PARTS_PART)
-		return uw_tool_exit(run(&o, r.args[0]));
-	return uw_tool_exit(uw_parts_other(&parts, r.nargs != 0 ? r.args[0] : NULL, o.nthreads));
+	code = dispatch(&o, &r);
+	uw_file_list_free(&o.only);
+	return code;
 }

@@ -37,7 +37,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	return true;
 }
 
-static const char *const coding_names[] = { "raw", "zstd", "H", "P4" };
+static const char *const coding_names[] = { "raw", "zstd", "H", "P4", "copy", "delta" };
 static const char *const order_names[] = { "bytes", "linear", "tiled" };
 
 /* ---- values ---- */
@@ -167,6 +167,20 @@ static enum uw_status tensor_json(const struct uw_container *container, const st
 
 /* ---- the whole bundle ---- */
 
+/* Groups by how they lean on a base. */
+static void count_based(const struct uw_index *index, json_t *entry)
+{
+	uint64_t ncopies = 0, ndeltas = 0;
+
+	for (uint64_t g = 0; g < index->ngroups; g++) {
+		ncopies += index->groups[g].coding == UW_CODING_COPY;
+		ndeltas += index->groups[g].coding == UW_CODING_DELTA;
+	}
+	json_object_set_new(entry, "groups", json_integer((json_int_t)index->ngroups));
+	json_object_set_new(entry, "copy_groups", json_integer((json_int_t)ncopies));
+	json_object_set_new(entry, "delta_groups", json_integer((json_int_t)ndeltas));
+}
+
 static json_t *file_json(const struct uw_manifest_file *file, const struct uw_index *index, bool bare)
 {
 	char sha256[2 * UW_SHA256_NBYTES + 1];
@@ -187,6 +201,8 @@ static json_t *file_json(const struct uw_manifest_file *file, const struct uw_in
 		json_object_set_new(entry, "sha256", json_string(sha256));
 	if (index != NULL)
 		json_object_set_new(entry, "header_stored_bytes", json_integer((json_int_t)header));
+	if (index != NULL && index->based)
+		count_based(index, entry);
 	return entry;
 }
 
@@ -267,13 +283,19 @@ static void print_files(const json_t *report)
 	printf("profile %s, %zu files\n", text_of(report, "profile"), json_array_size(json_object_get(report, "files")));
 	if (text_of(report, "source_sha256") != NULL)
 		printf("source digest %s\n", text_of(report, "source_sha256"));
+	if (json_object_get(report, "base") != NULL)
+		printf("needs the base %s\n", text_of(json_object_get(report, "base"), "source_sha256"));
 	json_array_foreach(json_object_get(report, "files"), i, file) {
 		const json_t *tensors = json_object_get(file, "tensors");
 
 		putchar('\n');
 		uw_print_escaped(stdout, text_of(file, "path"), strlen(text_of(file, "path")));
-		printf(": %lld bytes, stored as %lld%s\n", number_of(file, "bytes"), number_of(file, "stored_bytes"),
+		printf(": %lld bytes, stored as %lld%s", number_of(file, "bytes"), number_of(file, "stored_bytes"),
 		       json_is_true(json_object_get(file, "container")) ? " in a container" : ", plain");
+		if (json_object_get(file, "copy_groups") != NULL)
+			printf("; of %lld groups %lld copied from the base, %lld differences", number_of(file, "groups"),
+			       number_of(file, "copy_groups"), number_of(file, "delta_groups"));
+		putchar('\n');
 		if (json_array_size(tensors) != 0)
 			printf("  %-8s %-16s %-6s %-6s %14s %14s %8s %8s  %s\n", "dtype", "shape", "coding", "order",
 			       "bytes", "stored", "bits/w", "patches", "name");
@@ -329,6 +351,16 @@ static void add_digest(const struct uw_bundle *bundle, json_t *report)
 	json_object_set_new(report, "source_sha256", json_string(hex));
 }
 
+static void add_base(const struct uw_bundle *bundle, json_t *report)
+{
+	char hex[2 * UW_SHA256_NBYTES + 1];
+
+	if (!bundle->manifest.based)
+		return;
+	uw_hex(bundle->manifest.base, sizeof(bundle->manifest.base), hex);
+	json_object_set_new(report, "base", json_pack("{s:s}", "source_sha256", hex));
+}
+
 static int inspect(const struct opts *o, const struct uw_bundle *bundle, const char *path, const char *tensor)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
@@ -347,8 +379,10 @@ static int inspect(const struct opts *o, const struct uw_bundle *bundle, const c
 	}
 	report = found != NULL ? found : json_pack("{s:s, s:s, s:O}", "schema", "unweight-inspect-1", "profile",
 						   uw_profile_name(bundle->manifest.profile), "files", files);
-	if (found == NULL)
+	if (found == NULL) {
 		add_digest(bundle, report);
+		add_base(bundle, report);
+	}
 	if (code == UW_EXIT_OK && o->json) {
 		if (uw_write_json("-", json_incref(report), &err) != UW_OK)
 			code = uw_tool_failure("standard output", &err);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "source_bundle.h"
+#include "bounds.h"
 #include "pack_model.h"
 #include "scan_report.h"
 #include "tool.h"
@@ -13,6 +14,7 @@ static const struct uw_option options[] = {
 	{ 0, "json", "FILE", "write the report as JSON; - is standard output", OPT_JSON },
 	{ 0, "html", "FILE", "write the report as one self-contained HTML page; - is standard output", OPT_HTML },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
+	UW_BOUND_OPTIONS,
 	{ 0 },
 };
 
@@ -23,7 +25,7 @@ static const struct uw_cli cli = {
 		   "writing any. PATH is a .safetensors file, a model folder, an archive of one, or a bundle.",
 	.epilog = "Without --json or --html a table goes to standard output. The sizes are not estimates: everything is encoded in\n"
 		  "both profiles and thrown away.\n\n"
-		  "Exit codes: 0 done, 2 usage, 3 input not acceptable, 5 corrupt bundle, 6 I/O error, 7 out of memory.",
+		  "Exit codes: 0 done, 2 usage, 3 input not acceptable, 5 corrupt bundle, 6 I/O error, 7 out of memory,\n124 --max-time is over.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
@@ -32,6 +34,7 @@ static const struct uw_cli cli = {
 struct opts {
 	const char *json, *html;
 	unsigned nthreads;
+	struct uw_bounds bounds;
 };
 
 static bool set_option(void *ctx, int id, const char *arg)
@@ -43,7 +46,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_HTML: o->html = arg; return true;
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
 	}
-	return false;
+	return uw_bounds_option(&o->bounds, id, arg);
 }
 
 /* Fills the report in two passes, one a profile: the first one makes the entries, both go through them in the same
@@ -172,6 +175,7 @@ static void take_file(void *ctx, const struct uw_packed_file *packed)
 		add_file(c, packed);
 	if (c->failed || c->file >= c->report.nfiles)
 		return;
+	uw_progress_file(packed->file->path, packed->file->nbytes, packed->stored_nbytes, NULL);
 	c->report.files[c->file++].bundle_nbytes[c->pass] = packed->stored_nbytes;
 	for (uint64_t i = 0; i < packed->classified->file.nextents; i++)
 		c->first += is_shown(&packed->classified->file.extents[i]);
@@ -270,6 +274,7 @@ static int run(const struct opts *o, const char *path)
 	int code;
 
 	uw_tool_init(&tool, o->nthreads);
+	uw_bounds_apply(&o->bounds, &tool);
 	for (int pass = 0; pass < UW_SCAN_NPROFILES && status == UW_OK; pass++) {
 		c.pass = (enum uw_profile_index)pass;
 		status = scan_pass(&tool, path, &c, &where, &err);

@@ -2,11 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bounds.h"
 #include "provenance.h"
 #include "tool.h"
 #include "verify.h"
 
-enum { OPT_LEVEL, OPT_AGAINST, OPT_SUMS, OPT_EXPECT, OPT_THREADS, OPT_JSON, OPT_JUNIT };
+enum { OPT_LEVEL, OPT_AGAINST, OPT_SUMS, OPT_EXPECT, OPT_THREADS, OPT_JSON, OPT_JUNIT, OPT_GITHUB, OPT_BASE };
 
 static const struct uw_option options[] = {
 	{ 'l', "level", "LEVEL", "structure, checksum or decode (the default)", OPT_LEVEL,
@@ -15,9 +16,13 @@ static const struct uw_option options[] = {
 	{ 0, "sha256sums", "FILE", "compare with a list of SHA-256 sums as sha256sum writes it", OPT_SUMS },
 	{ 0, "expect-digest", "SHA256", "the source's digest: that of the list of its files' SHA-256 by ascending path\n"
 	  "(compress --sha256sums), or of the file itself if it is one file", OPT_EXPECT },
+	{ 0, "base", "BUNDLE", "the base of a bundle that stores only what differs from it: decode and --against need it", OPT_BASE },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
 	{ 0, "json", "FILE", "write a report; - is standard output", OPT_JSON },
 	{ 0, "junit", "FILE", "write a JUnit XML report, one test case a file", OPT_JUNIT },
+	{ 0, "github", NULL, "if GITHUB_ACTIONS is true, say on standard output what is bad as GitHub annotates it",
+	  OPT_GITHUB },
+	UW_BOUND_OPTIONS,
 	{ 0 },
 };
 
@@ -29,7 +34,8 @@ static const struct uw_cli cli = {
 		  "decoded, and each file has the SHA-256 of its source. --against names the first difference: tensor, row,\n"
 		  "column and both values.\n\n"
 		  "Exit codes: 0 good, 1 differs from what it was compared with, 2 usage, 3 the other model is not acceptable,\n"
-		  "5 corrupt bundle, 6 I/O error, 7 out of memory, 8 unsupported version, 70 bug.",
+		  "or not the base, 5 corrupt bundle, 6 I/O error, 7 out of memory, 8 unsupported version, 70 bug,\n"
+		  "124 --max-time is over.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
@@ -37,9 +43,10 @@ static const struct uw_cli cli = {
 
 struct opts {
 	enum uw_verify_level level;
-	const char *against, *sums, *json, *junit;
+	const char *against, *sums, *json, *junit, *base;
 	unsigned nthreads;
-	bool expect;
+	struct uw_bounds bounds;
+	bool expect, github;
 	uint8_t expected[UW_SHA256_NBYTES];
 };
 
@@ -68,9 +75,11 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_EXPECT: return o->expect = uw_parse_digest(arg, o->expected);
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
 	case OPT_JSON: o->json = arg; return true;
+	case OPT_BASE: o->base = arg; return true;
 	case OPT_JUNIT: o->junit = arg; return true;
+	case OPT_GITHUB: o->github = true; return true;
 	}
-	return false;
+	return uw_bounds_option(&o->bounds, id, arg);
 }
 
 /* ---- what was found ---- */
@@ -80,7 +89,28 @@ struct findings {
 	json_t *files; /* in order; each with "check", "path", "bytes", "status" and what was wrong */
 	const char *check;
 	uint64_t ngood, nbad;
+	bool github;
 };
+
+/* What would end a workflow command or one of its properties, and percent signs, as %XX. */
+static void print_command_text(const char *text, const char *specials)
+{
+	for (; *text != '\0'; text++) {
+		if (strchr(specials, *text) != NULL)
+			printf("%%%02X", (unsigned char)*text);
+		else
+			putchar(*text);
+	}
+}
+
+static void annotate(const struct findings *f, const char *path, const struct uw_error *err)
+{
+	printf("::error file=");
+	print_command_text(path, "%\r\n:,");
+	printf(",title=unweight-verify%%3A %s::", f->check);
+	print_command_text(err->what[0] != '\0' ? err->what : uw_status_text(err->status), "%\r\n");
+	putchar('\n');
+}
 
 static void take_verdict(void *ctx, const struct uw_verdict *verdict)
 {
@@ -93,8 +123,12 @@ static void take_verdict(void *ctx, const struct uw_verdict *verdict)
 		uw_tool_failure(verdict->path != NULL ? path : f->bundle, &verdict->err);
 	else
 		uw_msg_info("%s: %s: good", path, f->check);
+	if (bad && f->github)
+		annotate(f, verdict->path != NULL ? path : f->bundle, &verdict->err);
 	f->ngood += !bad;
 	f->nbad += bad;
+	if (verdict->path != NULL)
+		uw_progress_file(path, verdict->nbytes, UINT64_MAX, bad ? uw_status_text(verdict->status) : "good");
 	file = json_pack("{s:s, s:o, s:I, s:s, s:o?}", "check", f->check, "path", uw_json_text(path), "bytes",
 			 (json_int_t)verdict->nbytes, "status", bad ? uw_status_text(verdict->status) : "good",
 			 "what", bad ? uw_json_text(verdict->err.what) : NULL);
@@ -185,6 +219,7 @@ static enum uw_status verify(struct uw_tool *tool, const struct opts *o, const s
 	return status;
 }
 
+/* The other model may be a bundle with the same base. */
 static enum uw_status compare(struct uw_tool *tool, const struct opts *o, const struct uw_bundle *bundle,
 			      struct findings *f)
 {
@@ -194,6 +229,8 @@ static enum uw_status compare(struct uw_tool *tool, const struct opts *o, const 
 	enum uw_status status = uw_source_open_path(o->against, &tool->ops, uw_tmp_dir(), &other, &source, &err);
 
 	f->check = "against";
+	if (status == UW_OK)
+		status = uw_bundle_set_base(&other, bundle->base, &err);
 	if (status == UW_OK) {
 		uw_tool_watch(tool, source);
 		uw_progress_begin(&tool->progress, "compare", source->nbytes);
@@ -228,11 +265,23 @@ static enum uw_status compare_digest(const struct opts *o, const struct uw_bundl
 	return verdict.status;
 }
 
-static enum uw_status all_checks(struct uw_tool *tool, const struct opts *o, const char *path, struct findings *f)
+/* The base is needed for what is decoded; one that is given has to be the right one. */
+static enum uw_status open_with_base(struct uw_tool *tool, const struct opts *o, const char *path,
+				     const struct uw_base *base, struct uw_bundle *bundle, struct uw_error *err)
+{
+	enum uw_status status = uw_bundle_open(path, &tool->ops, bundle, err);
+
+	if (status != UW_OK || (base == NULL && o->level != UW_VERIFY_DECODE && o->against == NULL))
+		return status;
+	return uw_bundle_set_base(bundle, base, err);
+}
+
+static enum uw_status all_checks(struct uw_tool *tool, const struct opts *o, const char *path,
+				 const struct uw_base *base, struct findings *f)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_bundle bundle;
-	enum uw_status worst = uw_bundle_open(path, &tool->ops, &bundle, &err), status = UW_OK;
+	enum uw_status worst = open_with_base(tool, o, path, base, &bundle, &err), status = UW_OK;
 
 	if (worst != UW_OK) {
 		worst = unopened(f, &err);
@@ -254,15 +303,27 @@ static enum uw_status all_checks(struct uw_tool *tool, const struct opts *o, con
 	return worst;
 }
 
+static bool in_github(void)
+{
+	const char *value = getenv("GITHUB_ACTIONS");
+
+	return value != NULL && strcmp(value, "true") == 0;
+}
+
 static int run(const struct opts *o, const char *path)
 {
-	struct findings f = { .bundle = path, .files = json_array() };
+	struct findings f = { .bundle = path, .files = json_array(), .github = o->github && in_github() };
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_bundle_base *base;
 	struct uw_tool tool;
 	int code;
 
 	uw_tool_init(&tool, o->nthreads);
-	code = uw_exit_of_status(all_checks(&tool, o, path, &f));
+	uw_bounds_apply(&o->bounds, &tool);
+	code = uw_tool_open_base(&tool, o->base, &base);
+	if (code == UW_EXIT_OK)
+		code = uw_exit_of_status(all_checks(&tool, o, path, uw_bundle_base(base), &f));
+	uw_bundle_base_close(&base);
 	if (code != UW_EXIT_OK && uw_json_lacked_memory())
 		code = UW_EXIT_SPACE; /* what was found wrong may be our own reading */
 	uw_msg_info("%llu good, %llu bad", (unsigned long long)f.ngood, (unsigned long long)f.nbad);
@@ -274,6 +335,11 @@ static int run(const struct opts *o, const char *path)
 	return code;
 }
 
+static bool is_stdout(const char *path)
+{
+	return path != NULL && strcmp(path, "-") == 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct opts o = { .level = UW_VERIFY_DECODE };
@@ -281,5 +347,9 @@ int main(int argc, char **argv)
 
 	if (r.exit_code >= 0)
 		return r.exit_code;
+	if (o.github + is_stdout(o.json) + is_stdout(o.junit) > 1) {
+		uw_msg_error("only one of reports and annotations can go to standard output");
+		return UW_EXIT_USAGE;
+	}
 	return uw_tool_exit(run(&o, r.args[0]));
 }

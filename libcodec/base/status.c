@@ -16,6 +16,7 @@ const char *uw_status_text(enum uw_status status)
 	case UW_ERR_EXISTS: return "output already exists";
 	case UW_ERR_NOT_FOUND: return "not found";
 	case UW_ERR_CANCELLED: return "cancelled";
+	case UW_ERR_BASE: return "base is missing";
 	case UW_ERR_MAGIC: return "not an Unweight file";
 	case UW_ERR_VERSION: return "unknown format version";
 	case UW_ERR_FEATURE: return "unknown format feature";

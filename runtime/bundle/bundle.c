@@ -208,6 +208,13 @@ void uw_stored_close(struct uw_stored *stored)
 	stored->fd = -1;
 }
 
+static bool has_base_of(const struct uw_bundle *bundle, const struct uw_index *index)
+{
+	const struct uw_manifest *manifest = &bundle->manifest;
+
+	return !index->based || (manifest->based && memcmp(index->base, manifest->base, sizeof(index->base)) == 0);
+}
+
 enum uw_status uw_bundle_file_open(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
 				   struct uw_bundle_file *opened, struct uw_error *err)
 {
@@ -229,7 +236,11 @@ enum uw_status uw_bundle_file_open(const struct uw_bundle *bundle, const struct 
 		    opened->container.index->src_nbytes != file->nbytes)
 			status = uw_fail(err, UW_ERR_CHECKSUM, opened->container.index->index_off,
 					 "the container is not the one that the manifest names");
+		else if (!has_base_of(bundle, opened->container.index))
+			status = uw_fail(err, UW_ERR_LAYOUT, opened->container.index->index_off,
+					 "the container has another base than the manifest");
 	}
+	opened->container.base = bundle->base;
 	if (status != UW_OK)
 		uw_bundle_file_close(opened);
 	else
@@ -292,6 +303,8 @@ static enum uw_status invent_manifest(struct uw_bundle *bundle, struct uw_error 
 		file.nbytes = opened.source.nbytes;
 		file.id = opened.container.index->id;
 		bundle->manifest.single = true;
+		bundle->manifest.based = opened.container.index->based;
+		memcpy(bundle->manifest.base, opened.container.index->base, sizeof(bundle->manifest.base));
 		for (uint64_t g = 0; g < opened.container.index->ngroups; g++) {
 			if (opened.container.index->groups[g].coding == UW_CODING_P4)
 				bundle->manifest.profile = UW_PROFILE_INFERENCE;
@@ -384,4 +397,23 @@ void uw_bundle_close(struct uw_bundle *bundle)
 	free(bundle->path);
 	uw_manifest_free(&bundle->manifest);
 	*bundle = (struct uw_bundle){ .fd = -1 };
+}
+
+enum uw_status uw_bundle_set_base(struct uw_bundle *bundle, const struct uw_base *base, struct uw_error *err)
+{
+	char wanted[2 * UW_SHA256_NBYTES + 1], given[2 * UW_SHA256_NBYTES + 1];
+
+	bundle->base = NULL;
+	if (!bundle->manifest.based)
+		return UW_OK;
+	uw_hex(bundle->manifest.base, sizeof(bundle->manifest.base), wanted);
+	if (base == NULL)
+		return uw_fail(err, UW_ERR_BASE, UW_NO_OFFSET, "needs its base, the model with the digest %s", wanted);
+	if (memcmp(base->digest, bundle->manifest.base, sizeof(base->digest)) != 0) {
+		uw_hex(base->digest, sizeof(base->digest), given);
+		return uw_fail(err, UW_ERR_BASE, UW_NO_OFFSET, "needs the base with the digest %s; given is %s", wanted,
+			       given);
+	}
+	bundle->base = base;
+	return UW_OK;
 }

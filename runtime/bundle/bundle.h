@@ -21,6 +21,7 @@ struct uw_bundle {
 	uint64_t nmembers;
 	struct uw_tar_member *members;
 	const struct uw_cpu_ops *ops;
+	const struct uw_base *base; /* uw_bundle_set_base */
 };
 
 /* Whether `path` is a folder with a manifest, a tar whose first member is one, or a container. A path that cannot be
@@ -38,6 +39,12 @@ UW_MUST_CHECK enum uw_status uw_bundle_open_fd(int fd, const struct uw_cpu_ops *
 UW_MUST_CHECK enum uw_status uw_bundle_open_blob(const struct uw_blob *blob, const struct uw_cpu_ops *ops,
 						 struct uw_bundle *bundle, struct uw_error *err);
 void uw_bundle_close(struct uw_bundle *bundle);
+
+/* Gives a bundle the base that it was made with, borrowed (base.h), or NULL: then only what does not refer to a base
+ * can be restored. UW_ERR_BASE, naming the digest that it wants, if the bundle has a base and this is not the one; a
+ * base that is not needed is left alone. */
+UW_MUST_CHECK enum uw_status uw_bundle_set_base(struct uw_bundle *bundle, const struct uw_base *base,
+						struct uw_error *err);
 
 /* A stored file of the bundle, as it is. Must not be moved while open. */
 struct uw_stored {

@@ -25,6 +25,8 @@ struct uw_manifest_file {
 struct uw_manifest {
 	enum uw_profile profile;
 	bool single; /* made from one file without a folder */
+	bool based;  /* containers may refer to a base */
+	uint8_t base[UW_SHA256_NBYTES]; /* its source digest, if based */
 	uint64_t nfiles;
 	struct uw_manifest_file *files;
 };
@@ -55,6 +57,10 @@ struct uw_manifest_file *uw_manifest_find(const struct uw_manifest *manifest, co
 
 /* True if a bundle with this manifest has a stored file of this path. The same holds. */
 bool uw_manifest_is_stored(const struct uw_manifest *manifest, const char *path);
+
+/* The source digest (SPEC.md 1.1): the same for every bundle of a model, whatever made it. The same holds. */
+UW_MUST_CHECK enum uw_status uw_source_digest(const struct uw_manifest *manifest, uint8_t digest[UW_SHA256_NBYTES],
+					      struct uw_error *err);
 
 void uw_manifest_free(struct uw_manifest *manifest); /* and clears it */
 

@@ -9,6 +9,9 @@
 #include "json_text.h"
 #include "path.h"
 
+/* Of the bundle: readers of the first one know of no base. */
+enum { VERSION_PLAIN = 1, VERSION_BASED = 2 };
+
 #define DIGEST_HEAD "\"manifest_sha256\":\""
 #define DIGEST_TAIL "\"}\n"
 #define DIGEST_NBYTES (sizeof(DIGEST_HEAD) - 1 + 2 * UW_SHA256_NBYTES + sizeof(DIGEST_TAIL) - 1)
@@ -80,12 +83,19 @@ enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char *
 				      struct uw_error *err)
 {
 	FILE *f = open_memstream(text, n);
+	char base[2 * UW_SHA256_NBYTES + 1];
 	bool whole;
 
 	if (f == NULL)
 		return fail_nomem(err);
-	whole = fprintf(f, "{\"unweight_bundle\":1,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n\"files\":[",
-			uw_profile_name(manifest->profile), manifest->single ? "file" : "folder") >= 0;
+	whole = fprintf(f, "{\"unweight_bundle\":%d,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n",
+			manifest->based ? VERSION_BASED : VERSION_PLAIN, uw_profile_name(manifest->profile),
+			manifest->single ? "file" : "folder") >= 0;
+	if (manifest->based) {
+		uw_hex(manifest->base, sizeof(manifest->base), base);
+		whole &= fprintf(f, "\"base\":{\"source_sha256\":\"%s\"},\n", base) >= 0;
+	}
+	whole &= fputs("\"files\":[", f) >= 0;
 	for (uint64_t i = 0; i < manifest->nfiles; i++) {
 		whole &= fputs(i == 0 ? "\n" : ",\n", f) >= 0;
 		whole &= uw_manifest_write_file(f, &manifest->files[i]);
@@ -150,6 +160,12 @@ enum uw_status uw_manifest_read_file(const json_t *v, struct uw_manifest *manife
 	return status == UW_OK ? uw_manifest_add(manifest, &file, err) : status;
 }
 
+static bool read_base(const json_t *v, struct uw_manifest *manifest)
+{
+	return json_is_object(v) && json_object_size(v) == 1 &&
+	       get_hex(json_object_get(v, "source_sha256"), manifest->base, sizeof(manifest->base));
+}
+
 static enum uw_status read_top(const json_t *top, struct uw_manifest *manifest, struct uw_error *err)
 {
 	const json_t *version = json_object_get(top, "unweight_bundle"), *profile = json_object_get(top, "profile");
@@ -157,11 +173,14 @@ static enum uw_status read_top(const json_t *top, struct uw_manifest *manifest, 
 
 	if (!json_is_integer(version))
 		return bad(err, "\"unweight_bundle\" is missing");
-	if (json_integer_value(version) != 1)
+	if (json_integer_value(version) != VERSION_PLAIN && json_integer_value(version) != VERSION_BASED)
 		return uw_fail(err, UW_ERR_VERSION, UW_NO_OFFSET,
 			       UW_MANIFEST_NAME ": bundle version %" JSON_INTEGER_FORMAT, json_integer_value(version));
-	if (json_object_size(top) != 5)
+	manifest->based = json_integer_value(version) == VERSION_BASED;
+	if (json_object_size(top) != (manifest->based ? 6u : 5u))
 		return bad(err, "unknown or missing members");
+	if (manifest->based && !read_base(json_object_get(top, "base"), manifest))
+		return bad(err, "\"base\"");
 	if (is_text(profile, "inference"))
 		manifest->profile = UW_PROFILE_INFERENCE;
 	else if (!is_text(profile, "distribution"))

@@ -10,7 +10,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "bundle.h"
 #include "mapping.h"
 #include "model_private.h"
 #include "unweight/kernels.h"
@@ -138,6 +137,15 @@ static enum uw_status open_containers(struct uw_model *m, struct uw_error *err)
 /* Opens m->bundle, as the caller of a model wants it. */
 typedef enum uw_status (*open_fn)(struct uw_model *m, const void *ctx, struct uw_error *err);
 
+static enum uw_status open_base(struct uw_model *m, struct uw_error *err)
+{
+	enum uw_status status = UW_OK;
+
+	if (m->options.base != NULL)
+		status = uw_bundle_base_open(m->options.base, &m->ops, &m->base, err);
+	return status == UW_OK ? uw_bundle_set_base(&m->bundle, uw_bundle_base(m->base), err) : status;
+}
+
 static enum uw_status open_model(const struct uw_model_options *options, open_fn open, const void *ctx,
 				 struct uw_model **model, struct uw_error *err)
 {
@@ -146,6 +154,8 @@ static enum uw_status open_model(const struct uw_model_options *options, open_fn
 
 	if (status == UW_OK)
 		status = open(m, ctx, err);
+	if (status == UW_OK && m->bundle.manifest.based)
+		status = open_base(m, err);
 	if (status == UW_OK)
 		status = open_containers(m, err);
 	if (status == UW_OK)
@@ -231,6 +241,7 @@ void uw_model_close(struct uw_model **model)
 		uw_bundle_file_close(&m->opened[i]);
 	}
 	uw_bundle_close(&m->bundle);
+	uw_bundle_base_close(&m->base);
 	free(m->opened);
 	free(m->parts);
 	free(m->tensors);

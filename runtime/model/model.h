@@ -36,12 +36,14 @@ void uw_model_progress(const struct uw_model *model, uint64_t nbytes);
 /*
  * Stored bytes of group i of a tensor: in the mapping, or read into memory of its own. Aligned to 64. Others may write
  * to a mapped file: what is checked and then used again has to lie in memory of our own. So heads of coded groups are
- * copied (uw_stored_group_coded), and zstd frames, whose decoder does not expect such a thing.
+ * copied (uw_stored_group_coded), and zstd frames, whose decoder does not expect such a thing. A group that refers to a
+ * base is decoded at once, and is from then on one of coding RAW. Must not be moved while open.
  */
 struct uw_stored_group {
 	const struct uw_extent *extent;
 	struct uw_slice slice;
-	const struct uw_group *group;
+	const struct uw_group *group; /* for one that refers to a base, `decoded` */
+	struct uw_group decoded;
 	const uint8_t *stored;
 	void *owned; /* the stored bytes, or the head of mapped ones, or NULL */
 	uint64_t owned_nbytes;

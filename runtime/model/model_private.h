@@ -4,7 +4,7 @@
 #ifndef UW_MODEL_PRIVATE_H
 #define UW_MODEL_PRIVATE_H
 
-#include "bundle.h"
+#include "base.h"
 #include "model.h"
 
 /* Where a tensor lies. */
@@ -18,6 +18,7 @@ struct uw_model {
 	struct uw_allocator allocator;
 	struct uw_cpu_ops ops;
 	uint32_t cpu_flags;
+	struct uw_bundle_base *base;   /* NULL: it needs none */
 	struct uw_bundle bundle;
 	struct uw_memory memory;       /* that it was opened from, or NULL inside */
 	size_t nparts;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "based.h"
 #include "model.h"
 
 static enum uw_status own(const struct uw_model *model, struct uw_stored_group *group, uint64_t nbytes,
@@ -21,7 +22,7 @@ static enum uw_status read_stored(const struct uw_model *model, const struct uw_
 	const struct uw_group *g = group->group;
 	enum uw_status status;
 
-	if (part->map != NULL && g->coding != UW_CODING_ZSTD) {
+	if (part->map != NULL && g->coding != UW_CODING_ZSTD && !uw_group_is_based(g)) {
 		group->stored = part->map + g->off;
 		return UW_OK;
 	}
@@ -33,6 +34,30 @@ static enum uw_status read_stored(const struct uw_model *model, const struct uw_
 		return uw_blob_read(&part->container.blob, group->owned, (size_t)g->nbytes, g->off, err);
 	memcpy(group->owned, part->map + g->off, (size_t)g->nbytes);
 	return UW_OK;
+}
+
+/* Puts the source bytes in place of the stored ones. */
+static enum uw_status decode_based(const struct uw_model *model, const struct uw_base *base,
+				   struct uw_stored_group *group, struct uw_error *err)
+{
+	struct uw_stored_group decoded = *group;
+	struct uw_buffer differences = { 0 };
+	enum uw_status status = own(model, &decoded, group->slice.src_nbytes, err);
+
+	if (status != UW_OK)
+		return status;
+	status = uw_based_decode(base, &group->slice, group->group, group->stored, &differences, decoded.owned, err);
+	uw_buffer_free(&differences);
+	uw_stored_group_close(model, group);
+	*group = decoded;
+	group->stored = group->owned;
+	group->decoded = (struct uw_group){
+		.off = group->group->off,
+		.nbytes = group->slice.src_nbytes,
+		.coding = UW_CODING_RAW,
+	};
+	group->group = &group->decoded;
+	return status;
 }
 
 enum uw_status uw_stored_group_open(const struct uw_model *model, const struct uw_tensor *tensor, uint64_t i,
@@ -56,6 +81,8 @@ enum uw_status uw_stored_group_open(const struct uw_model *model, const struct u
 			status = uw_fail(err, UW_ERR_CHECKSUM, group->group->off, "stored bytes of group %llu",
 					 (unsigned long long)i);
 	}
+	if (status == UW_OK && uw_group_is_based(group->group))
+		status = decode_based(model, part->container.base, group, err);
 	if (status != UW_OK)
 		uw_stored_group_close(model, group);
 	return status;

@@ -15,7 +15,7 @@ UNWEIGHT_LIBRARY may name libunweight.so if it is not where the system looks for
 
 import ctypes
 import os
-from ctypes import POINTER, byref, c_bool, c_char, c_char_p, c_int, c_int32, c_size_t, c_uint, c_uint8, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_bool, c_char, c_char_p, c_int, c_int32, c_size_t, c_uint, c_uint32, c_uint8, c_uint64, c_void_p
 
 import numpy as np
 
@@ -36,6 +36,11 @@ class _Meaning(ctypes.Structure):
 class _Tensor(ctypes.Structure):
     _fields_ = [("name", c_char_p), ("name_nbytes", c_size_t), ("dtype", c_uint8), ("ndims", c_uint8), ("dims", POINTER(c_uint64)),
                 ("nbytes", c_uint64), ("stored_nbytes", c_uint64), ("meaning", _Meaning), ("file", c_char_p)]
+
+
+class _ModelOptions(ctypes.Structure):
+    _fields_ = [("flags", c_uint32), ("cpu_level", c_char_p), ("allocator", c_void_p), ("rules", c_void_p), ("nrules", c_size_t),
+                ("log", c_void_p), ("cancelled", c_void_p), ("progress", c_void_p), ("ctx", c_void_p), ("base", c_char_p)]
 
 
 class _Slice(ctypes.Structure):
@@ -61,7 +66,7 @@ def _load():
     lib = ctypes.CDLL(os.environ.get("UNWEIGHT_LIBRARY", "libunweight.so.0"))
     err = POINTER(Error)
     for name, result, arguments in (
-            ("uw_model_open", c_int, (c_char_p, c_void_p, POINTER(c_void_p), err)),
+            ("uw_model_open", c_int, (c_char_p, POINTER(_ModelOptions), POINTER(c_void_p), err)),
             ("uw_model_close", None, (POINTER(c_void_p),)),
             ("uw_model_ntensors", c_size_t, (c_void_p,)),
             ("uw_model_tensor", POINTER(_Tensor), (c_void_p, c_size_t)),
@@ -181,11 +186,12 @@ class Linear:
 
 
 class Model:
-    """An open bundle: a mapping from names to tensors."""
+    """An open bundle: a mapping from names to tensors. `base` is a bundle of its base, if it stores only what differs from one."""
 
-    def __init__(self, path):
+    def __init__(self, path, base=None):
         self._handle = c_void_p()
-        _call(_lib.uw_model_open, os.fsencode(path), None, byref(self._handle))
+        options = _ModelOptions(base=None if base is None else os.fsencode(base))
+        _call(_lib.uw_model_open, os.fsencode(path), byref(options), byref(self._handle))
 
     def __len__(self):
         return _lib.uw_model_ntensors(self._handle)

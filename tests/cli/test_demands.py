@@ -58,6 +58,7 @@ class Demands(Case):
     def test_digest(self):
         report = json.loads(self.run_tool("compress", "model", "-o", "b", "--json", "-", "--expect-digest", self.digest.upper()).stdout)
         self.assertEqual(report["source_sha256"], self.digest)
+        self.assertEqual({f["path"]: f["sha256"] for f in report["files"]}, {p: hashlib.sha256(v).hexdigest() for p, v in self.tree.items()})
         self.assertEqual(self.inspect("b")["source_sha256"], self.digest)
         self.assertIn(self.digest, self.run_tool("inspect", "b").stdout)
         self.compress("b", "inference", "-p", "inference", "--expect-digest", self.digest)
@@ -125,6 +126,26 @@ class Demands(Case):
         self.run_tool("decompress", "z", "-o", "out", "--max-output", "64M", expect=4)
         self.run_tool("decompress", os.path.join("z", "zeros.safetensors.uw"), "-o", "out", "--max-output", "64M", expect=4)
         self.assert_nothing("out")
+
+    def test_github(self):
+        self.compress("model", "b")
+        write(self.path("b/a-b"), b"other")
+        for env in {}, {"GITHUB_ACTIONS": ""}, {"GITHUB_ACTIONS": "false"}:
+            self.assertEqual(self.run_tool("verify", "b", "--github", env={"GITHUB_ACTIONS": None, **env}, expect=5).stdout, "")
+        env = {"GITHUB_ACTIONS": "true"}
+        self.assertEqual(self.run_tool("verify", "b", env=env, expect=5).stdout, "")
+        (line,) = self.run_tool("verify", "b", "--github", "--json", "r", env=env, expect=5).stdout.splitlines()
+        self.assertRegex(line, r"^::error file=a-b,title=unweight-verify%3A decode::[^:]+$")
+        self.run_tool("decompress", "b", "-o", "x", expect=5)
+        self.model({"100%, or: so": b"1"}, "odd")
+        self.compress("odd", "c")
+        write(self.path("c/100%, or: so"), b"2")
+        (line,) = self.run_tool("verify", "c", "--github", env=env, expect=5).stdout.splitlines()
+        self.assertTrue(line.startswith("::error file=100%25%2C or%3A so,title="), line)
+        (line,) = self.run_tool("verify", "no\nsuch", "--github", env=env, expect=3).stdout.splitlines()
+        self.assertTrue(line.startswith("::error file=no%0Asuch,title=unweight-verify%3A open::"), line)
+        for report in "--json", "--junit":
+            self.run_tool("verify", "c", "--github", report, "-", expect=2)
 
     def test_usage(self):
         self.bundle({"m.safetensors": small_model()}, "b")

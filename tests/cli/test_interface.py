@@ -189,7 +189,7 @@ class ExitCodes(Case):
 
     def test_unsupported_version(self):
         self.bundle({"a": b"a"})
-        write(self.path("bundle/" + MANIFEST), seal({**read_manifest(self.path("bundle")), "unweight_bundle": 2}))
+        write(self.path("bundle/" + MANIFEST), seal({**read_manifest(self.path("bundle")), "unweight_bundle": 3}))
         for tool, *args in (("compress", "-o", "x"), ("decompress", "-o", "x"), ("verify",), ("inspect",)):
             self.assertIn("version", self.run_tool(tool, "bundle", *args, expect=8).stderr)
         self.assert_nothing("x")

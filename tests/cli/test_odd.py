@@ -320,7 +320,7 @@ class HostileBundles(Hostile):
 
     def test_future_version(self):
         bundle = self.copy()
-        change_manifest(bundle, lambda top: top.update(unweight_bundle=2))
+        change_manifest(bundle, lambda top: top.update(unweight_bundle=3))
         self.refused(bundle, expect=8)
 
     def test_swapped_containers(self):

@@ -50,6 +50,23 @@ class SameBytes(Case):
         self.native("decompress", "golden", "-o", "model")
         self.check("model", "golden-model")
 
+    def test_base(self):
+        """A model on the sample as its base, most of it a step away."""
+        os.symlink(SAMPLE, self.path("base"))
+        self.native("compress", "base", "-o", "base.uwb")
+        for path, (data, _) in read_tree(SAMPLE).items():
+            if path.endswith(".safetensors"):
+                start = 8 + int.from_bytes(data[:8], "little")
+                data = data[:start] + bytes(b ^ 1 if i % 6 == 0 else b for i, b in enumerate(data[start:]))
+            os.makedirs(os.path.dirname(os.path.join(self.path("model"), path)), exist_ok=True)
+            write(os.path.join(self.path("model"), path), data)
+        self.native("compress", "model", "-o", "native", "--base", "base.uwb")
+        self.compress("model", "cross", "--base", "base.uwb")
+        self.assert_tree(self.path("cross"), read_tree(self.path("native")))
+        self.assert_tree(self.restore("native", "restored", "--base", "base.uwb"), read_tree(self.path("model")))
+        self.assertLess(sum(len(data) for data, _ in read_tree(self.path("native")).values()),
+                        0.2 * sum(len(data) for data, _ in read_tree(self.path("model")).values()))
+
     def test_sample(self):
         os.symlink(SAMPLE, self.path("sample"))
         self.check("sample", "sample-model")

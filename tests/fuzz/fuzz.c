@@ -117,7 +117,8 @@ uint16_t *fuzz_decode(const struct uw_shape *shape, enum uw_coding coding, uint3
 
 static void seal_groups(uint8_t *file, size_t nbytes, uint8_t *index, uint64_t index_nbytes)
 {
-	uint64_t at = INDEX_HEAD_NBYTES + (uint64_t)uw_load_le32(index + INDEX_NEXTENTS) * EXTENT_NBYTES;
+	bool based = (uw_load_le64(file + HEADER_INCOMPAT) & FEATURE_BASE) != 0;
+	uint64_t at = INDEX_HEAD_NBYTES + (based ? UW_BASE_DIGEST_NBYTES : 0) + (uint64_t)uw_load_le32(index + INDEX_NEXTENTS) * EXTENT_NBYTES;
 
 	for (uint32_t i = 0; i < uw_load_le32(index + INDEX_NGROUPS) && at + GROUP_NBYTES <= index_nbytes; i++) {
 		struct uw_group group;

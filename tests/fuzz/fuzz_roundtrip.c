@@ -108,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes)
 		FUZZ_ASSERT(append(&file, in.at, fuzz_left(&in), NULL) == UW_OK);
 	mem.data = file.at;
 	uw_blob_of_memory(&mem, file.n, &blob);
-	FUZZ_ASSERT(uw_classify(&entry, &blob, &c, &err) == UW_OK);
+	FUZZ_ASSERT(uw_classify(&entry, &blob, NULL, &c, &err) == UW_OK);
 	FUZZ_ASSERT(!made || c.kind == UW_FILE_SAFETENSORS);
 	check(file.at, file.n, &c.file, UW_PROFILE_DISTRIBUTION);
 	check(file.at, file.n, &c.file, UW_PROFILE_INFERENCE);

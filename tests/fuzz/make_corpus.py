@@ -21,6 +21,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "cli"))
 from common import PROFILES, bf16, read, safetensors, tar_of, tool_command, weights, write, write_tree, zip_of
 
 TRAILER, INDEX_HEAD, EXTENT, GROUP = 64, 32, 48, 32
+BASE = bytes(i % 251 for i in range(6000))      # the beginning of what fuzz_container.c has as a base
 CODING_H, CODING_P4 = 2, 3
 FORMS = "tar.gz", "tar.zst", "zip"
 
@@ -92,6 +93,29 @@ def without_payload(data):
     """The payload does not matter to an index: zeros cost nothing where corpora are stored."""
     index_off, = struct.unpack_from("<Q", data, len(data) - TRAILER)
     return data[:64] + bytes(index_off - 64) + data[index_off:]
+
+
+def add_based(corpus, work):
+    """Copies of and differences from what fuzz_container.c has as a base."""
+    base, tuned = (os.path.join(work, name) for name in ("base", "tuned"))
+    one = lambda data: [("t", "BF16", (16, 64), data)]
+    start = len(safetensors(one(BASE[:2048]))) - 2048
+    data = BASE[start:start + 2048]
+    if safetensors(one(data))[start:] != data:
+        sys.exit("the tensor of the base is elsewhere")
+    moved = bytes(b ^ 1 if i % 16 == 0 else b for i, b in enumerate(data))
+    write_tree(base, {"a.txt": BASE, "m.safetensors": safetensors(one(data))})
+    write_tree(tuned, {"a.txt": BASE, "m.safetensors": safetensors([*one(moved), ("new", "U8", (3,), b"abc")])})
+    run("compress", base, "-o", base + ".uwb")
+    run("compress", tuned, "-o", tuned + ".uwb", "--base", base + ".uwb")
+    for name in "a.txt", "m.safetensors":
+        container = read(os.path.join(tuned + ".uwb", name + ".uw"))
+        corpus.add("container", "based-" + name, container)
+        corpus.add("index", "based-" + name, without_payload(container))
+    add_manifest(corpus, tuned + ".uwb", "based")
+    run("compress", "--plan", tuned, "-o", tuned + ".json", "--base", base + ".uwb")
+    text = read(tuned + ".json")
+    corpus.add("parts", "plan-based", text[:text.rindex(b'"manifest_sha256"')])
 
 
 def add_headers(corpus):
@@ -193,6 +217,7 @@ def main():
         run("compress", os.path.join(work, "tiled.safetensors"), "-o", os.path.join(work, "tiled.tar"))
         corpus.add("bundle", "tiled", read(os.path.join(work, "tiled.tar")))
         add_archives(corpus, work)
+        add_based(corpus, work)
     add_headers(corpus)
     add_numbers(corpus)
     add_roundtrips(corpus)

@@ -24,6 +24,8 @@ import tempfile
 PROFILES = "distribution", "inference"
 SUMS = "SHA256SUMS"
 SINGLE = "single.safetensors"
+TUNED = "tuned"                                         # its base is what BASE was made of
+BASE = "distribution"
 ROWS = "rows.safetensors"
 GEOMETRIC = 124, 123, 122, 121, 120, 119, 118, 117      # each half as frequent as the one before
 
@@ -136,8 +138,45 @@ def rows():
     return safetensors([("w", "BF16", [158, 317], b"".join(data))])
 
 
-def write_model(folder):
-    for path, (data, executable) in model().items():
+def moved(data, every, seed):
+    """Every so manieth weight up to four steps away."""
+    out = bytearray(data)
+    for i, n in zip(range(0, len(data) // 2, every), noise(len(data) // 2 // every + 1, seed)):
+        word, = struct.unpack_from("<H", out, 2 * i)
+        struct.pack_into("<H", out, 2 * i, word + n % 9 - 4 & 0xFFFF)
+    return bytes(out)
+
+
+def tuned():
+    """model() after more training: tensors that have moved, a little or in some places, that stayed, and that are new;
+    in two files; one file that stayed, one that is gone, one that changed."""
+    before = model()
+    expert = experts(2, 272, 253, 3)
+    first = safetensors([
+        ("layers.0.experts", "BF16", [2, 272, 253], expert[:len(expert) // 2] + moved(expert[len(expert) // 2:], 3, "experts")),
+        ("layers.0.odd", "BF16", [111, 127], moved(odd_tiles(), 1, "odd")),
+        ("layers.0.uneven", "BF16", [128, 64], uneven_lanes()),
+        ("layers.0.bias", "BF16", [3001], moved(bf16(escapes(trained(3001, "bias"), 300), "bias"), 50, "bias")),
+    ])
+    second = safetensors([
+        ("layers.0.conv", "BF16", [6, 12, 33], bf16(trained(6 * 12 * 33, "conv"), "conv")),
+        ("layers.0.noise", "BF16", [150], noise(300, "other noise")),
+        ("layers.0.new", "BF16", [40, 64], bf16(trained(2560, "new"), "new")),
+        ("scalar", "BF16", [], b"\x80\x3f"),
+        ("steps", "I64", [40], struct.pack("<40q", *range(40))),
+    ])
+    return {
+        "model.safetensors": (first, False),
+        "more.safetensors": (second, False),
+        "broken.safetensors": before["broken.safetensors"],
+        "odd name.uw": before["odd name.uw"],
+        "config.json": (b'{"model_type": "golden", "tuned": true}\n', False),
+        "bin/run.sh": before["bin/run.sh"],
+    }
+
+
+def write_model(folder, files):
+    for path, (data, executable) in files.items():
         full = os.path.join(folder, path)
         os.makedirs(os.path.dirname(full), exist_ok=True)
         with open(full, "wb") as f:
@@ -192,18 +231,33 @@ def check_rows(source, bundle):
         sys.exit("rows: the bundle does not cover a row order")
 
 
-def keep(source, profile, path, tmp):
+def keep(source, profile, path, tmp, *args):
     tar = os.path.join(tmp, "bundle.tar")
-    run("compress", source, "-o", tar, "-p", profile, "-qq", "--force")
+    run("compress", source, "-o", tar, "-p", profile, "-qq", "--force", *args)
     with open(tar, "rb") as f, open(path, "wb") as xz:
         xz.write(lzma.compress(f.read(), preset=9 | lzma.PRESET_EXTREME))
+
+
+def keep_tuned(out, tmp):
+    """On the golden base as it is kept here, which older tools may have made."""
+    base, source, bundle = (os.path.join(tmp, name) for name in ("base.tar", TUNED, TUNED + ".bundle"))
+    with open(base, "wb") as f, lzma.open(os.path.join(os.path.dirname(os.path.abspath(__file__)), BASE + ".tar.xz")) as xz:
+        f.write(xz.read())
+    write_model(source, tuned())
+    run("compress", source, "-o", bundle, "--base", base, "-qq")
+    tensors = [t for f in json.loads(run("inspect", "--json", bundle))["files"] for t in f["tensors"]]
+    details = [json.loads(run("inspect", "--json", bundle, t["name"]))["detail"] for t in tensors]
+    codings = {group["coding"] for detail in details for group in detail}
+    if not codings >= {"copy", "delta", "H", "raw"} or "mixed" not in {t["coding"] for t in tensors}:
+        sys.exit("tuned: the bundle does not cover all codings")
+    keep(source, "distribution", os.path.join(out, TUNED + ".tar.xz"), tmp, "--base", base)
 
 
 def main(out):
     os.mkdir(out)
     with tempfile.TemporaryDirectory() as tmp:
         source = os.path.join(tmp, "model")
-        write_model(source)
+        write_model(source, model())
         for profile in PROFILES:
             bundle = os.path.join(tmp, profile)
             run("compress", source, "-o", bundle, "-p", profile, "-qq")
@@ -218,9 +272,11 @@ def main(out):
             f.write(rows())
         keep(source, PROFILES[0], os.path.join(out, "rows.tar.xz"), tmp)
         check_rows(source, os.path.join(tmp, "rows"))
+        keep_tuned(out, tmp)
     sums = {path: data for path, (data, _) in model().items()}
     sums[SINGLE] = single()
     sums[ROWS] = rows()
+    sums.update({TUNED + "/" + path: data for path, (data, _) in tuned().items()})
     with open(os.path.join(out, SUMS), "w") as f:
         for path, data in sorted(sums.items()):
             f.write("%s  %s\n" % (hashlib.sha256(data).hexdigest(), path))

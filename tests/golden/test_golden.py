@@ -20,6 +20,8 @@ from common import PROFILES, Case, read, read_tree, write
 
 DECODER = os.path.join(HERE, "..", "spec", "unweight_decoder.py")
 SINGLES = "single", "rows"      # bundles of one file without a folder
+TUNED = "tuned"                 # with a base, what is in BASE
+BASE = "distribution"
 EXECUTABLE = {"bin/run.sh"}
 
 
@@ -44,20 +46,33 @@ class Golden(Case):
         self.assertEqual({path: hashlib.sha256(data).hexdigest() for path, (data, _) in tree.items()}, want)
         self.assertEqual({path for path, (_, executable) in tree.items() if executable}, EXECUTABLE & want.keys())
 
-    def python_decoder(self, bundle, out):
-        r = subprocess.run([sys.executable, "-B", DECODER, bundle, out], cwd=self.dir, stdout=subprocess.PIPE,
+    def python_decoder(self, bundle, out, *args):
+        r = subprocess.run([sys.executable, "-B", DECODER, *args, bundle, out], cwd=self.dir, stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT, check=False)
         self.assertEqual(r.returncode, 0, r.stdout.decode())
         return read_tree(self.path(out))
 
     def test_folders(self):
-        want = {path: digest for path, digest in sums().items() if path not in [name + ".safetensors" for name in SINGLES]}
+        want = {path: digest for path, digest in sums().items()
+                if path not in [name + ".safetensors" for name in SINGLES] and not path.startswith(TUNED + "/")}
         for name in PROFILES:
             for i, bundle in enumerate(self.unpack(name)):
                 with self.subTest(bundle=bundle):
                     self.run_tool("verify", bundle)
                     self.assert_sums(read_tree(self.restore(bundle, "%s-%d" % (name, i))), want)
                     self.assert_sums(self.python_decoder(bundle, "%s-python-%d" % (name, i)), want)
+
+    def test_base(self):
+        """Whatever the base is stored as."""
+        want = {path[len(TUNED) + 1:]: digest for path, digest in sums().items() if path.startswith(TUNED + "/")}
+        self.restore(self.unpack(BASE)[1], "base")
+        for i, bundle in enumerate(self.unpack(TUNED)):
+            for k, base in enumerate((*self.unpack(BASE), *self.unpack("inference"))):
+                with self.subTest(bundle=bundle, base=base):
+                    self.run_tool("verify", bundle, "--base", base)
+                    self.assert_sums(read_tree(self.restore(bundle, "tuned-%d-%d" % (i, k), "--base", base)), want)
+            self.assert_sums(self.python_decoder(bundle, "python-%d" % i, "--base", "base"), want)
+            self.run_tool("verify", bundle, expect=3)
 
     def test_single_file(self):
         for name in SINGLES:

@@ -56,7 +56,7 @@ class Pages(Case):
 
     def test_exit_codes(self):
         codes = re.findall(r"^\.B (\d+)$", read(self.file("unweight.7")).decode(), flags=re.M)
-        self.assertEqual(codes, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "70"])
+        self.assertEqual(codes, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "70", "124"])
 
     def test_format_is_the_specification(self):
         spec = read(os.path.join(HERE, "..", "..", "SPEC.md")).decode()
@@ -88,9 +88,10 @@ class Pages(Case):
             return self.output("bash", "-u", "-c", script, self.file("unweight-compress"), *words, cwd=self.dir).split()
 
         open(self.path("model.safetensors"), "w").close()
-        self.assertEqual(complete("unweight-compress", "--pro"), ["--profile"])
+        self.assertEqual(complete("unweight-compress", "--pro"), ["--profile", "--progress"])
         self.assertEqual(complete("unweight-compress", "--profile", ""), ["distribution", "inference"])
         self.assertEqual(complete("unweight-compress", "-p", "i"), ["inference"])
+        self.assertEqual(complete("unweight-compress", "--progress", ""), ["auto", "none", "json"])
         self.assertEqual(complete("unweight-compress", "-T", ""), [])
         self.assertEqual(complete("unweight-compress", "-o", "mod"), ["model.safetensors"])
         self.assertEqual(complete("unweight-compress", "mod"), ["model.safetensors"])
@@ -110,7 +111,7 @@ class Pages(Case):
                               cwd=self.dir, env=env)
             return [l.split("\t")[0] for l in out.splitlines()]
 
-        self.assertEqual(complete("unweight-compress --pro"), ["--profile"])
+        self.assertEqual(complete("unweight-compress --pro"), ["--profile", "--progress"])
         self.assertEqual(complete("unweight-compress --profile "), ["distribution", "inference"])
         for tool in ALL:
             self.assertEqual(self.output("fish", "-n", self.file("unweight-%s.fish" % tool)), "")

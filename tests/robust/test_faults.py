@@ -42,6 +42,10 @@ MODEL = {
                                   ("f", "F32", (16, 16), bytes(1024))], {"format": "pt"}),
     "config.json": b'{"a": 1}\n', "bin/run.sh": (b"#!/bin/sh\n", True),
 }
+# most of it a step away from MODEL's
+TUNED = {**MODEL, "m.safetensors": safetensors([
+    ("a", "BF16", (64, 64), bytes(b ^ 1 if i % 6 == 0 else b for i, b in enumerate(weights(4096)))),
+    ("other b", "BF16", (100,), weights(100, 2)), ("f", "F32", (16, 16), bytes(1024))], {"format": "pt"})}
 
 
 def run(name, args, cwd, fault=None, spare=SPARE, report=None):
@@ -101,6 +105,18 @@ class Faults(Case):
         if not removing:
             self.assertEqual([n for n in os.listdir(self.out) if n.endswith(".tmp")], [], "temporary files")
 
+    def check_removal(self, kind, what, r, tree, before, golden, stdout):
+        """--rm: no file of the model is gone, nor has changed, before the bundle is whole under its name."""
+        if r.returncode == 0:
+            self.check(kind, what, r, tree, before, golden, stdout)
+            return
+        errors = r.stderr.decode("utf-8", "backslashreplace")
+        self.assertEqual(r.returncode, CODES[what.rstrip("+")], errors)
+        self.assertNotEqual(errors.strip(), "")
+        bundle, model = ({p: v for p, v in tree.items() if p.startswith(name)} for name in ("b/", "m/"))
+        self.assertTrue(bundle in ({}, golden), "a bundle that is not whole")
+        self.assertTrue(model == before or (bundle == golden and model.items() <= before.items()), "lost: %s" % list(tree))
+
     def numbers(self, kind, n):
         """Which calls of n to try."""
         if ALL or kind != "alloc" or n <= int(LIMIT):
@@ -108,7 +124,8 @@ class Faults(Case):
         stride = -(-n // int(LIMIT))
         return range(1 + random.Random(SEED).randrange(stride), n + 1, stride)
 
-    def all_faults(self, tool, *args, before=None, kinds=tuple(FAULTS)):
+    def all_faults(self, tool, *args, before=None, kinds=tuple(FAULTS), check=None):
+        check = check or self.check
         before = {p: v if isinstance(v, tuple) else (v, False) for p, v in (before or {}).items()}
         r, golden = self.run_once(tool, args, before)
         self.assertEqual(r.returncode, 0, r.stderr)
@@ -120,13 +137,13 @@ class Faults(Case):
                     fault = "%s:%s%d:%s" % (kind, how, n, what.rstrip("+"))
                     with self.subTest(fault=fault, tool=tool, args=args, seed=SEED):
                         r, tree = self.run_once(tool, args, before, fault)
-                        self.check(kind, what, r, tree, before, golden, stdout)
+                        check(kind, what, r, tree, before, golden, stdout)
                         self.assertGreaterEqual(calls(self.report)["fired"], 1, "no fault")
                         self.nfaults += 1
         for fault in "read:*1:short", "write:*1:short", "read:*2:EINTR", "write:*2:EINTR":
             with self.subTest(fault=fault, tool=tool, args=args):
                 r, tree = self.run_once(tool, args, before, fault)
-                self.check(fault, "short", r, tree, before, golden, stdout)
+                check(fault, "short", r, tree, before, golden, stdout)
         self.assertGreater(ncalls["alloc"], 50)
         self.assertGreater(ncalls["open"], 1)
         print("  %-50s %s: %d faults" % (" ".join([tool, *args]), " ".join("%s %d" % c for c in ncalls.items()
@@ -142,6 +159,15 @@ class Faults(Case):
         old = {"b/" + p: v for p, v in read_tree(self.path("bundle")).items()}
         self.all_faults("compress", "../model", "-o", "b", "-f", "-p", "inference", "-T1", before=old)
 
+    def test_remove_the_source(self):
+        self.all_faults("compress", "m", "-o", "b", "--rm", "-T1", before={"m/" + p: v for p, v in MODEL.items()},
+                        check=self.check_removal)
+
+    def test_skip_and_select(self):
+        write(self.path("list"), "\n".join(MODEL).encode())
+        old = {"b/" + p: v for p, v in read_tree(self.path("bundle")).items()}
+        self.all_faults("compress", "../model", "-o", "b", "--skip-existing", "--files-from", "../list", "-T1", before=old)
+
     def test_compress_from_tar(self):
         self.all_faults("compress", "../model.tar", "-o", "b", "-T1")
 
@@ -156,6 +182,12 @@ class Faults(Case):
 
     def test_decompress_to_zip(self):
         self.all_faults("decompress", "../serve", "-o", "r.zip", "-T1")
+
+    def test_base(self):
+        self.model(TUNED, "tuned")
+        self.compress("tuned", "tuned.uwb", "--base", "bundle")
+        self.all_faults("compress", "../tuned", "-o", "b", "--base", "../bundle", "-T1")
+        self.all_faults("decompress", "../tuned.uwb", "-o", "r", "--base", "../bundle.tar", "-T1")
 
     def test_verify(self):
         self.all_faults("verify", "../bundle", "--against", "../model", "-T1")

@@ -19,6 +19,7 @@ MIB = 1 << 20
 SIZE = int(os.environ.get("UW_MEMORY_MB") or 256) * MIB
 THREADS = 1, 2
 PIECE = 4 * MIB
+BESIDE = 32         # MiB that a tool takes beside the buffers that --memory bounds
 
 
 def limit(threads):
@@ -58,6 +59,18 @@ def fill(f, nbytes):
         else:
             f.write(piece[:n])
     f.truncate(start + nbytes)
+
+
+def train(path, start):
+    """Moves every fourth weight by a step, in most places: copies, differences, and both in one tensor."""
+    with open(path, "r+b") as f:
+        f.seek(start)
+        for i, piece in enumerate(iter(lambda: f.read(PIECE), b"")):
+            if i % 5 != 0:
+                out = bytearray(piece)
+                out[::8] = bytes(b ^ 1 for b in out[::8])
+                f.seek(-len(piece), os.SEEK_CUR)
+                f.write(out)
 
 
 def write_model(path, head, nbytes, tail):
@@ -112,6 +125,30 @@ class Memory(Case):
     def test_widest_tiles(self):
         """As wide as tiled order goes: the largest groups there are, 8 Mi weights."""
         self.measure((SIZE >> 24 << 6, 1 << 17))
+
+    def test_bound(self):
+        """--memory, with many threads asked for: a bundle made, made again of another one, verified, restored."""
+        source = self.make((SIZE // 8192, 4096))
+        for mib in 128, 256:
+            for args in (["compress", source, "-o", self.path("b"), "-f"], ["compress", self.path("b"), "-o", self.path("c"), "-f"],
+                         ["verify", self.path("b")], ["decompress", self.path("b"), "-o", self.path("out"), "-f"]):
+                status, size, _ = peak(tool_command(*args, "-T16", "--memory", "%dM" % mib), environment(TMPDIR=self.tmp))
+                self.assertEqual(status, 0, args)
+                print("  %-40s %6.1f MiB, bound %d" % (args[0], size / MIB, mib), flush=True)
+                self.assertLessEqual(size, (mib + BESIDE) * MIB, args)
+
+    def test_base(self):
+        """The largest groups over a base: its bytes and the differences come on top."""
+        source, base, bundle, out = self.make((SIZE >> 24 << 6, 1 << 17)), self.path("base"), self.path("bundle"), self.path("out")
+        self.run_tool("compress", source, "-o", base)
+        in_a_process(train, source, 4096)
+        self.what = "base"
+        for threads in THREADS:
+            self.run_measured(threads, "compress", source, "-o", bundle, "-f", "--base", base)
+            self.run_measured(threads, "verify", bundle, "--base", base)
+            self.run_measured(threads, "decompress", bundle, "-o", out, "-f", "--base", base)
+        same, _, _ = peak(["/usr/bin/cmp", source, out], dict(os.environ))
+        self.assertEqual(same, 0)
 
     def test_opaque(self):
         """One byte behind the last tensor: no safetensors file, carried as bytes."""

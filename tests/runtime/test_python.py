@@ -63,6 +63,17 @@ class Python(unittest.TestCase):
                 with self.assertRaises(KeyError):
                     model["gone"]
 
+    def test_base(self):
+        """The sample over itself: one tensor is all that is asked of it here."""
+        based, base = (os.path.join(self.tmp.name, name) for name in ("based", "distribution"))
+        subprocess.run([common.tool_path("compress"), SAMPLE, "-o", based, "--base", base], check=True, capture_output=True)
+        with self.assertRaisesRegex(unweight.UnweightError, "needs its base"):
+            unweight.Model(based)
+        name = "model.layers.1.mlp.up_proj.weight"
+        with unweight.Model(based, os.path.join(self.tmp.name, "inference")) as model:
+            np.testing.assert_array_equal(model[name].numpy(), self.source[name])
+            self.assertLess(model[name].stored_nbytes, 100)
+
     def test_slices(self):
         name = "model.layers.0.mlp.down_proj.weight"
         with unweight.Model(os.path.join(self.tmp.name, "distribution")) as model:

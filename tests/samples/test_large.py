@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sharded model compressed in parts, several at a time: what a worker takes of memory, and that the bundle merges and verifies.
+"""A sharded model compressed in parts, several at a time: what a worker takes of memory, that the bundle merges and verifies,
+and that every shard in it has the SHA-256 that it was made with.
 
 UW_LARGE_SHARD sets the bytes of each of the 100 shards, 500000000 for the 50 GB of a real model; UW_LARGE_DIR where they are
-made: they and the bundle take 1.7 times the model's size."""
+made. Planning needs headers only: a shard has its weights from just before its part runs until the part is done, and is a hole
+else. So the disk has to hold the bundle, 0.7 of the model's size, and a tenth of the model beside it."""
 
+import hashlib
+import json
 import os
 import random
 import shutil
@@ -16,11 +20,44 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "cli"))
 
-from common import Case, environment, safetensors, tool_command, weights
+from common import Case, environment, read, safetensors, tool_command, weights, write
 
-SHARDS, PARTS, WORKERS = 100, 10, 2
+SHARDS, PARTS, WORKERS = 100, 20, 2
 SHARD = int(os.environ.get("UW_LARGE_SHARD", "1000000"))
 LIMIT = 1 << 30     # bytes of memory of one worker
+ROWS = SHARD // 8192
+WEIGHTS_NBYTES = ROWS * 8192
+NBYTES = SHARDS * WEIGHTS_NBYTES
+DISK = 0.8 * NBYTES + (64 << 20)
+
+
+class Shard:
+    """Weights that begin at another place of the same block in each shard: no two are alike."""
+    block = weights(1 << 20)
+
+    def __init__(self, folder, i):
+        self.name = "model-%05d-of-%05d.safetensors" % (i + 1, SHARDS)
+        self.path = os.path.join(folder, self.name)
+        self.start = 2 * random.Random(i).randrange(1 << 20)
+        name = "layers.%d.mlp.down_proj.weight" % i
+        self.head = safetensors([], text=json.dumps({name: {"dtype": "BF16", "shape": [ROWS, 4096], "data_offsets": [0, WEIGHTS_NBYTES]}}))
+        write(self.path, self.head)
+        self.empty()
+
+    def empty(self):
+        os.truncate(self.path, len(self.head))
+        os.truncate(self.path, len(self.head) + WEIGHTS_NBYTES)
+
+    def fill(self):
+        """Gives its SHA-256."""
+        digest = hashlib.sha256(self.head)
+        turned = memoryview(self.block[self.start:] + self.block[:self.start])
+        with open(self.path, "r+b") as f:
+            f.seek(len(self.head))
+            for left in range(WEIGHTS_NBYTES, 0, -len(turned)):
+                digest.update(turned[:left])
+                f.write(turned[:left])
+        return digest.hexdigest()
 
 
 class Large(Case):
@@ -31,54 +68,63 @@ class Large(Case):
         if "UW_LARGE_DIR" in os.environ:
             self.dir = tempfile.mkdtemp(prefix="uw-large-", dir=os.environ["UW_LARGE_DIR"])
             self.addCleanup(shutil.rmtree, self.dir, True)
-
-    def make_model(self):
-        """Each shard begins at another place of the same weights: no two are alike."""
-        rng = random.Random(1)
-        block = weights(1 << 20)
+        self.assertGreater(shutil.disk_usage(self.dir).free, DISK, "bytes free where the model is made")
         os.mkdir(self.path("model"))
-        for i in range(SHARDS):
-            rows = SHARD // 8192
-            head = safetensors([("layers.%d.mlp.down_proj.weight" % i, "BF16", (rows, 4096), b"")],
-                               text='{"layers.%d.mlp.down_proj.weight":{"dtype":"BF16","shape":[%d,4096],"data_offsets":[0,%d]}}'
-                               % (i, rows, rows * 8192))
-            start = 2 * rng.randrange(1 << 20)
-            turned = block[start:] + block[:start]
-            with open(self.path("model/model-%05d-of-%05d.safetensors" % (i + 1, SHARDS)), "wb") as f:
-                f.write(head)
-                for left in range(rows * 8192, 0, -len(turned)):
-                    f.write(turned[:left])
-        return SHARDS * (SHARD // 8192) * 8192
+        self.shards = [Shard(self.path("model"), i) for i in range(SHARDS)]
+        self.disk = 0
+        self.peaks = []
+        self.seconds = dict.fromkeys(("made", "packed", "merged", "verified"), 0)
 
     def start(self, *args):
-        return subprocess.Popen(tool_command(*args), cwd=self.dir, stdin=subprocess.DEVNULL, env=environment(TMPDIR=self.tmp))
+        return subprocess.Popen(tool_command(*args, "-T1", "--memory", "512M"), cwd=self.dir, stdin=subprocess.DEVNULL,
+                                env=environment(TMPDIR=self.tmp))
 
     def finish(self, p):
-        """Waits for the tool; gives the most memory that it had."""
+        """Waits for the tool and notes the most memory that it had."""
         _, status, usage = os.wait4(p.pid, 0)
         p.returncode = os.waitstatus_to_exitcode(status)
         self.assertEqual(p.returncode, 0)
-        return usage.ru_maxrss * 1024
+        self.peaks.append(usage.ru_maxrss * 1024)
+
+    def timed(self, what, function, *args):
+        since = time.monotonic()
+        result = function(*args)
+        self.seconds[what] += time.monotonic() - since
+        return result
+
+    def note_disk(self):
+        self.disk = max(self.disk, sum(os.lstat(os.path.join(at, f)).st_blocks * 512 for at, _, files in os.walk(self.dir) for f in files))
+
+    def work(self, *commands):
+        for p in [self.start("compress", *c) for c in commands]:
+            self.finish(p)
+
+    def do_parts(self, parts, sums):
+        """Shards of one size go to the parts in turn; a part that took others would find holes."""
+        shards = [s for i, s in enumerate(self.shards) if i % PARTS in parts]
+        for s in shards:
+            sums[s.name] = self.timed("made", s.fill)
+        self.timed("packed", self.work, *(("--part", "%d/%d" % (i + 1, PARTS), "model", "-o", "bundle") for i in parts))
+        self.note_disk()
+        for s in shards:
+            s.empty()
 
     def test_parts(self):
-        nbytes = self.make_model()
-        since = time.monotonic()
-        peaks = []
-        for first in range(1, PARTS + 1, WORKERS):
-            workers = [self.start("compress", "--part", "%d/%d" % (i, PARTS), "model", "-o", "bundle", "-T1")
-                       for i in range(first, first + WORKERS)]
-            peaks += map(self.finish, workers)
-        packed = time.monotonic()
-        merge = self.finish(self.start("compress", "--merge", "-o", "bundle"))
-        merged = time.monotonic()
-        verify = self.finish(self.start("verify", "bundle"))
-        verified = time.monotonic()
+        sums = {}
+        for first in range(0, PARTS, WORKERS):
+            self.do_parts(range(first, first + WORKERS), sums)
+        self.timed("merged", self.work, ("--merge", "-o", "bundle"))
+        write(self.path("SHA256SUMS"), "".join("%s  %s\n" % (sums[name], name) for name in sorted(sums)).encode())
+        self.timed("verified", lambda: self.finish(self.start("verify", "bundle", "--sha256sums", "SHA256SUMS")))
+        self.note_disk()
         stored = sum(os.path.getsize(os.path.join(self.path("bundle"), f)) for f in os.listdir(self.path("bundle")))
-        print("%.1f MB -> %.1f MB in %.1f s by %d workers, peak %.0f MiB each; merged in %.2f s (%.0f MiB), verified in %.1f s (%.0f MiB)"
-              % (nbytes / 1e6, stored / 1e6, packed - since, WORKERS, max(peaks) / 2**20, merged - packed, merge / 2**20,
-                 verified - merged, verify / 2**20))
-        self.assertLess(max(*peaks, merge, verify), LIMIT)
-        self.assertLess(stored, 0.75 * nbytes)
+        print("%.1f MB -> %.1f MB by %d workers, peak %.0f MiB each, %.1f MB of disk; %s" % (
+            NBYTES / 1e6, stored / 1e6, WORKERS, max(self.peaks) / 2**20, self.disk / 1e6,
+            ", ".join("%s in %.1f s" % (what, s) for what, s in self.seconds.items())))
+        self.assertEqual([f["path"] for f in json.loads(read(self.path("bundle/unweight.json")))["files"]], sorted(sums))
+        self.assertLess(max(self.peaks), LIMIT)
+        self.assertLess(stored, 0.75 * NBYTES)
+        self.assertLess(self.disk, DISK)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,9 @@ class ContainerTest(unittest.TestCase):
             self.assertCorrupt(container(extents), reason)
 
         good = Coded(bf16(1024), H, LINEAR, missing=3).seal()
-        bad("unknown coding", 4, 0, 0, bf16(1024))
+        bad("unknown coding", 6, 0, 0, bf16(1024))
+        bad("there is none", 4, 0, 0, bytes(16))
+        bad("there is none", 5, 0, 0, bytes(17))
         bad("where there are none", RAW, 1, 0, bf16(1024))
         bad("where there are none", ZSTD, 0, 1, bf16(1024))
         bad("number of tables", H, 0, *good[2:])

@@ -4,6 +4,8 @@
     unweight_decoder.py BUNDLE OUTDIR               a bundle (folder or tar) to a new folder
     unweight_decoder.py --container FILE.uw OUTFILE one container to a file
 
+With --base FOLDER in front of these, FOLDER holds the files of the base, and nothing else.
+
 Exit code 0: restored and every check passed; 5: corrupt, or of a version that is not known; 2: wrong usage; 1: other errors.
 The numbers in parentheses, (2.3) for instance, are sections of SPEC.md.
 """
@@ -111,13 +113,18 @@ def check_path(path):
 
 
 def parse_manifest(data):
-    """The file objects of the manifest."""
+    """The file objects of the manifest, and the digest of the base or None."""
     text, seal, tail = data[:-86], data[-86:-67], data[-67:]
     check(len(data) >= 86 and seal == SEAL and tail[64:] == b'"}\n', "manifest: does not end in its digest")
     check(hashlib.sha256(text).hexdigest().encode() == tail[:64], "manifest: wrong digest")
     top = parse_json(data, "manifest")
-    members(top, ("unweight_bundle", "profile", "source", "files", "manifest_sha256"), "manifest")
-    check(type(top["unweight_bundle"]) is int and top["unweight_bundle"] == 1, "manifest: unknown version")
+    check(isinstance(top, dict) and type(top.get("unweight_bundle")) is int, "manifest: no version")
+    check(top["unweight_bundle"] in (1, 2), "manifest: unknown version")
+    based = top["unweight_bundle"] == 2
+    members(top, ("unweight_bundle", "profile", "source", "files", "manifest_sha256") + ("base",) * based, "manifest")
+    if based:
+        members(top["base"], ("source_sha256",), "manifest: base")
+        check(is_hex(top["base"]["source_sha256"], 64), "manifest: bad digest of the base")
     check(top["profile"] in ("distribution", "inference"), "manifest: unknown profile")
     check(top["source"] in ("folder", "file"), "manifest: unknown source")
     files = top["files"]
@@ -144,7 +151,37 @@ def parse_manifest(data):
         parts = path.split("/")
         check(all("/".join(parts[:i]) not in paths for i in range(1, len(parts))), "manifest: a file is also a folder")
     check(top["source"] != "file" or len(files) == 1, "manifest: source is a file, but there is not exactly one")
-    return files
+    return files, top["base"]["source_sha256"] if based else None
+
+
+class NoBase(Exception):
+    pass
+
+
+class Base:
+    """The files of the base in a folder"""
+
+    def __init__(self, folder):
+        self.files = [(name.encode("utf-8"), os.path.join(folder, name)) for name in Folder(folder).names()]
+        self.files.sort()
+        listing = hashlib.sha256()
+        for name, path in self.files:
+            digest = hashlib.sha256()
+            with open(path, "rb") as file:
+                for part in iter(lambda: file.read(1 << 20), b""):
+                    digest.update(part)
+            listing.update(digest.hexdigest().encode() + b"  " + name + b"\n")
+        self.digest = listing.hexdigest()
+
+    def read(self, number, at, size):
+        check(number < len(self.files), "reference: no such file in the base")
+        with open(self.files[number][1], "rb") as file:
+            return read(file, at, size, "reference")
+
+
+def check_base(base, wanted):
+    if wanted is not None and (base is None or base.digest != wanted):
+        raise NoBase("wanted is the base with the digest " + wanted)
 
 
 # The bundle (1)
@@ -203,14 +240,15 @@ class Tar:
         return self.tar.extractfile(self.members[name])
 
 
-def restore_bundle(path, out):
+def restore_bundle(path, out, base):
     with contextlib.closing(Folder(path) if os.path.isdir(path) else Tar(path)) as bundle:
-        restore_from(bundle, out)
+        restore_from(bundle, out, base)
 
 
-def restore_from(bundle, out):
+def restore_from(bundle, out, base):
     with bundle.open(MANIFEST) as file:
-        files = parse_manifest(file.read())
+        files, wanted = parse_manifest(file.read())
+    check_base(base, wanted)
     places = {file["path"] + ("" if file["container"] is None else ".uw"): file for file in files}
     names = set(bundle.names()) - {MANIFEST}
     check(names <= places.keys(), "bundle: not in the manifest: " + ", ".join(sorted(names - places.keys())))
@@ -223,14 +261,14 @@ def restore_from(bundle, out):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with bundle.open(place) as source:
             try:
-                restore_file(source, target, entry)
+                restore_file(source, target, base, entry, wanted)
             except Corrupt as e:
                 raise Corrupt("%s: %s" % (entry["path"], e)) from None
         if entry["executable"]:
             os.chmod(target, os.stat(target).st_mode | 0o100 | os.stat(target).st_mode >> 2 & 0o011)
 
 
-def restore_file(source, target, entry=None):
+def restore_file(source, target, base, entry=None, wanted=None):
     """Writes the file, or nothing at all if it is corrupt. Without an entry of the manifest the source is a container."""
     digest = hashlib.sha256()
     size = 0
@@ -239,8 +277,9 @@ def restore_file(source, target, entry=None):
             if entry is None or entry["container"] is not None:
                 container = Container(source)
                 if entry is not None:
-                    container.check_manifest(entry)
-                parts = container.decode()
+                    container.check_manifest(entry, wanted)
+                check_base(base, container.base)
+                parts = container.decode(base)
             else:
                 parts = iter(lambda: source.read(1 << 20), b"")
             for part in parts:
@@ -259,7 +298,8 @@ def restore_file(source, target, entry=None):
 
 OPAQUE, SAFETENSORS_HEADER, TENSOR = range(3)     # kinds
 BYTES, LINEAR, TILED = range(3)                   # orders
-RAW, ZSTD, H, P4 = range(4)                       # codings
+RAW, ZSTD, H, P4, COPY, DELTA = range(6)          # codings
+F16 = 9
 BF16 = 10
 OTHER = 255
 
@@ -301,7 +341,8 @@ class Container:
         major, _, reserved, incompatible, _ = unpack_from("<HHIQQ", head, 8)
         check(major == 1, "header: unknown major version")
         check(hash64(head[:56]) == head[56:], "header: wrong hash")
-        check(incompatible == 0, "header: unknown features")
+        check(incompatible <= 1, "header: unknown features")
+        self.based = incompatible == 1
         check(reserved == 0 and is_zero(head[32:56]), "header: reserved bytes")
 
     def read_trailer(self):
@@ -315,7 +356,8 @@ class Container:
         check(self.index_at + self.index_size + 64 == size, "trailer: the index is not where it should be")
         check(self.index_at >= 64 and self.index_size >= 32, "trailer: the index is not where it should be")
 
-    def check_manifest(self, entry):
+    def check_manifest(self, entry, wanted):
+        check(self.base is None or self.base == wanted, "container with another base")
         check(self.size == entry["container"]["size"], "container of wrong size")
         check(self.index_hash.hex() == entry["container"]["index_xxh3"], "wrong index hash")
         check(self.source_size == entry["size"], "wrong source size")
@@ -326,13 +368,15 @@ class Container:
         check(hash64(index) == self.index_hash, "index: wrong hash")
         self.source_size, extents, groups, dimensions, names, reserved = unpack_from("<QIIIIQ", index)
         check(reserved == 0, "index: reserved bytes")
-        extents_end = 32 + 48 * extents
+        extents_at = 64 if self.based else 32
+        self.base = index[32:64].hex() if self.based else None
+        extents_end = extents_at + 48 * extents
         groups_end = extents_end + 32 * groups
         dimensions_end = groups_end + 8 * dimensions
         end = dimensions_end + names
         check(len(index) == align(end, 8), "index: wrong size")
         check(is_zero(index[end:]), "index: bytes after the names")
-        self.extents = [Extent(index[at:at + 48]) for at in range(32, extents_end, 48)]
+        self.extents = [Extent(index[at:at + 48]) for at in range(extents_at, extents_end, 48)]
         self.groups = [Group(index[at:at + 32]) for at in range(extents_end, groups_end, 32)]
         dimensions = unpack("<%dQ" % dimensions, index[groups_end:dimensions_end])
         names = index[dimensions_end:end]
@@ -390,7 +434,10 @@ class Container:
             check(align(extent.dimensions[-1], 64) <= 1 << 17, "extent: rows too long for tiled order")
         check(extent.group_count == group_count(extent), "extent: wrong number of groups")
         for group in extent.groups:
-            check(group.coding <= P4, "group: unknown coding")
+            check(group.coding <= DELTA, "group: unknown coding")
+            check(self.based or group.coding < COPY, "group: refers to a base, and there is none")
+            check(group.coding != COPY or group.stored == 16, "group: size of a reference")
+            check(group.coding != DELTA or extent.dtype in (BF16, F16), "group: differences of such a dtype")
             check(group.reserved == 0, "group: reserved bytes")
             check(group.stored >= 1, "group: stored size 0")
             if group.coding in (H, P4):
@@ -415,14 +462,14 @@ class Container:
         check(self.index_at == align(end, 64), "trailer: the index is not where it should be")
         check(is_zero(read(self.file, end, self.index_at - end, "padding")), "padding is not zero")
 
-    def decode(self):
+    def decode(self, base=None):
         """Yields the source bytes of the extents."""
         for number, extent in enumerate(self.extents):
             parts = []
             for group, shape in zip(extent.groups, group_shapes(extent)):
                 stored = read(self.file, group.at, group.stored, "group")
                 check(hash64(stored) == group.hash, "group: wrong hash")
-                parts.append(decode_group(stored, group, shape))
+                parts.append(decode_group(stored, group, shape, base))
             data = b"".join(parts)
             check(len(data) == extent.size, "extent: wrong size")
             check(hash128(data) == extent.hash, "extent: wrong hash")
@@ -488,7 +535,7 @@ def group_shapes(extent):
                 yield Shape(TILED, 2 * count * columns, count, columns)
 
 
-def decode_group(stored, group, shape):
+def decode_group(stored, group, shape, base):
     """The source bytes of a group (4, 7)"""
     if group.coding == RAW:
         check(len(stored) == shape.size, "group: RAW of wrong size")
@@ -498,10 +545,35 @@ def decode_group(stored, group, shape):
             return decompress(stored, shape.size)
         except ZstdError as e:
             raise Corrupt("group: %s" % e) from None
+    if group.coding in (COPY, DELTA):
+        return decode_based(stored, group, shape, base)
     weights, order = decode_weights(stored, group, shape)
     if shape.order == TILED:
         return tiles_to_rows(weights, order, shape.rows, shape.columns)
     return weights[:shape.size]
+
+
+def decode_based(stored, group, shape, base):
+    """(4) A copy of bytes of the base, or differences from them"""
+    check(len(stored) >= 16, "group: too short for a reference")
+    file, reserved, at = unpack_from("<IIQ", stored)
+    check(reserved == 0, "reference: reserved bytes")
+    source = base.read(file, at, shape.size)
+    if group.coding == COPY:
+        return source
+    try:
+        planes = decompress(stored[16:], shape.size)
+    except ZstdError as e:
+        raise Corrupt("group: %s" % e) from None
+    words = unpack("<%dH" % (shape.size // 2), source)
+    n = len(words)
+    out = array("H", bytes(2 * n))
+    for k, i in enumerate(sorted(range(n), key=lambda i: words[i] >> 7 & 0xFF)):     # sorted() keeps the order of equals
+        f = planes[k] << 8 | planes[n + k]
+        out[i] = words[i] + (65535 - (f - 1) // 2 if f % 2 else f // 2) & 0xFFFF
+    if sys.byteorder == "big":
+        out.byteswap()
+    return out.tobytes()
 
 
 # Position order (5)
@@ -764,19 +836,23 @@ def decode_p4(e, tiles):
 # Command line
 
 def main(arguments):
+    base = None
     try:
+        if len(arguments) > 2 and arguments[0] == "--base":
+            base = Base(arguments[1])
+            arguments = arguments[2:]
         if len(arguments) == 3 and arguments[0] == "--container":
             with open(arguments[1], "rb") as source:
-                restore_file(source, arguments[2])
+                restore_file(source, arguments[2], base)
         elif len(arguments) == 2 and not arguments[0].startswith("-"):
-            restore_bundle(*arguments)
+            restore_bundle(*arguments, base)
         else:
             print(__doc__.strip(), file=sys.stderr)
             return 2
     except (Corrupt, tarfile.TarError) as e:
         print("unweight_decoder: corrupt: %s" % e, file=sys.stderr)
         return 5
-    except OSError as e:
+    except (OSError, NoBase) as e:
         print("unweight_decoder: %s" % e, file=sys.stderr)
         return 1
     return 0

@@ -67,7 +67,7 @@ uint8_t *get_file(const char *path, size_t *nbytes)
 	return data;
 }
 
-void make_bundle(const char *model, enum uw_profile profile, const char *bundle)
+static void pack_folder(const char *base, const char *model, enum uw_profile profile, const char *bundle)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct uw_pack_model options = { .profile = profile };
@@ -79,6 +79,8 @@ void make_bundle(const char *model, enum uw_profile profile, const char *bundle)
 
 	uw_cpu_ops_init(&ops, cpu_level_flags());
 	options.job = (struct uw_job){ .ops = &ops, .nthreads = 1 };
+	if (base != NULL)
+		MUST(uw_bundle_base_open(base, &ops, &options.base, &err) == UW_OK);
 	MUST(uw_source_open_folder(model, &source, &err) == UW_OK);
 	MUST(uw_sink_open_folder(bundle, UW_REPLACE_NEVER, &sink, &err) == UW_OK);
 	if (uw_model_pack(&options, source, sink, &manifest, &where, &err) != UW_OK)
@@ -87,7 +89,18 @@ void make_bundle(const char *model, enum uw_profile profile, const char *bundle)
 	uw_sink_close(&sink);
 	uw_source_close(&source);
 	uw_manifest_free(&manifest);
+	uw_bundle_base_close(&options.base);
 	free(where);
+}
+
+void make_bundle(const char *model, enum uw_profile profile, const char *bundle)
+{
+	pack_folder(NULL, model, profile, bundle);
+}
+
+void make_bundle_on(const char *base, const char *model, const char *bundle)
+{
+	pack_folder(base, model, UW_PROFILE_DISTRIBUTION, bundle);
 }
 
 static void put_member(struct uw_sink *sink, const char *bundle, const char *path)

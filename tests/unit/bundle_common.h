@@ -18,6 +18,8 @@ uint8_t *get_file(const char *path, size_t *nbytes); /* aligned to 64; the calle
 
 /* Packs folder `model` into a bundle, a folder, and a bundle into a tar. */
 void make_bundle(const char *model, enum uw_profile profile, const char *bundle);
+/* The same in the profile distribution, with the bundle `base` as its base. */
+void make_bundle_on(const char *base, const char *model, const char *bundle);
 void make_tar(const char *bundle, const char *tar);
 
 /* A model folder of nfiles safetensors files of ntensors tensors each, BF16, 32 x 64. Tensor i of file f has the name

@@ -313,7 +313,7 @@ static void exit_codes(void **state)
 		int exit_code;
 	} cases[] = {
 		{UW_OK, 0},             {UW_ERR_ARG, 2},        {UW_ERR_SPACE, 70},    {UW_ERR_UNSUPPORTED, 8},
-		{UW_ERR_EXISTS, 4},     {UW_ERR_NOT_FOUND, 3},  {UW_ERR_CANCELLED, 6}, {UW_ERR_MAGIC, 5},
+		{UW_ERR_EXISTS, 4},     {UW_ERR_NOT_FOUND, 3},  {UW_ERR_CANCELLED, 124}, {UW_ERR_MAGIC, 5},
 		{UW_ERR_VERSION, 8},    {UW_ERR_FEATURE, 8},    {UW_ERR_TRUNCATED, 5}, {UW_ERR_LAYOUT, 5},
 		{UW_ERR_CHECKSUM, 5},   {UW_ERR_MISMATCH, 1},   {UW_ERR_TABLE, 5},     {UW_ERR_BITS, 5},
 		{UW_ERR_PATCH, 5},      {UW_ERR_FORMAT, 3},     {UW_ERR_PATH, 3},      {UW_ERR_IO, 6},
@@ -375,10 +375,20 @@ static unsigned quota(const char *self)
 	return uw_cgroup_cpus(path, work);
 }
 
+static uint64_t memory(const char *self)
+{
+	char path[256];
+
+	put("self", self);
+	snprintf(path, sizeof(path), "%s/self", work);
+	return uw_cgroup_memory(path, work);
+}
+
 static void cgroup_quotas(void **state)
 {
 	static const char *const files[] = {
-		"self", "cpu.max", "a/cpu.max", "a/b/cpu.max", "cpu,cpuacct/g/cpu.cfs_quota_us",
+		"self", "memory.max", "a/memory.max", "memory/g/memory.limit_in_bytes", "memory/g", "memory",
+		"cpu.max", "a/cpu.max", "a/b/cpu.max", "cpu,cpuacct/g/cpu.cfs_quota_us",
 		"cpu,cpuacct/g/cpu.cfs_period_us", "cpu,cpuacct/g", "cpu,cpuacct", "a/b", "a", "",
 	};
 
@@ -406,6 +416,18 @@ static void cgroup_quotas(void **state)
 	put("cpu,cpuacct/g/cpu.cfs_quota_us", "-1\n");
 	assert_int_equal(quota("4:cpu,cpuacct:/g\n"), UINT_MAX);
 	assert_int_equal(quota("garbage\n\n:\n0:\n"), UINT_MAX);
+	assert_true(memory("0::/a/b\n") == UINT64_MAX);
+	put("a/memory.max", "max\n");
+	assert_true(memory("0::/a/b\n") == UINT64_MAX);
+	put("memory.max", "8589934592\n");
+	assert_true(memory("0::/a/b\n") == UINT64_C(8) << 30);
+	put("a/memory.max", "1048576\n");
+	assert_true(memory("0::/a/b\n") == 1 << 20);
+	put_folder("memory");
+	put_folder("memory/g");
+	put("memory/g/memory.limit_in_bytes", "4096\n");
+	assert_true(memory("4:cpu,cpuacct:/g\n5:memory:/g\n") == 4096);
+	assert_true(memory("4:memory,x:/none\n") == UINT64_MAX);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		char path[256];
 

@@ -107,7 +107,8 @@ static const struct hostile hostiles[] = {
 	{"magic", {{{HEADER, 0, 4}, 1, '\n'}}, UW_ERR_MAGIC, {HEADER, 0, 0}},
 	{"major 0", {{{HEADER, 0, 8}, 2, 0}}, UW_ERR_VERSION, {HEADER, 0, 8}},
 	{"major 2", {{{HEADER, 0, 8}, 2, 2}}, UW_ERR_VERSION, {HEADER, 0, 8}},
-	{"incompatible feature", {{{HEADER, 0, 16}, 8, 1}}, UW_ERR_FEATURE, {HEADER, 0, 16}},
+	{"incompatible feature", {{{HEADER, 0, 16}, 8, 2}}, UW_ERR_FEATURE, {HEADER, 0, 16}},
+	{"base without its digest", {{{HEADER, 0, 16}, 8, 1}}, X, {INDEX, 0, 8}},
 	{"incompatible feature 63", {{{HEADER, 0, 23}, 1, 0x80}}, UW_ERR_FEATURE, {HEADER, 0, 16}},
 
 	{"trailer magic", {{{TRAILER, 0, 59}, 1, 'C'}}, UW_ERR_TRUNCATED, {TRAILER, 0, 56}},
@@ -213,7 +214,9 @@ static const struct hostile hostiles[] = {
 	 {{{GROUP, 2, 24}, 8, UINT64_C(0x010200000021)}}, X, {GROUP, 2, 24}}, /* 33 patches, coding H, 1 table */
 	{"weights in bytes", {{{GROUP, 3, 28}, 2, 0x0102}}, X, {GROUP, 3, 28}},
 	{"palette in bytes", {{{GROUP, 3, 28}, 2, 0x0103}}, X, {GROUP, 3, 28}},
-	{"unknown coding", {{{GROUP, 1, 28}, 1, 4}}, X, {GROUP, 1, 28}},
+	{"copy without a base", {{{GROUP, 0, 28}, 1, 4}}, X, {GROUP, 0, 28}},
+	{"differences without a base", {{{GROUP, 2, 28}, 1, 5}}, X, {GROUP, 2, 28}},
+	{"unknown coding", {{{GROUP, 1, 28}, 1, 6}}, X, {GROUP, 1, 28}},
 	{"coding 255", {{{GROUP, 1, 28}, 1, 255}}, X, {GROUP, 1, 28}},
 	{"tables for raw bytes", {{{GROUP, 0, 29}, 1, 1}}, X, {GROUP, 0, 29}},
 	{"tables for a frame", {{{GROUP, 4, 29}, 1, 1}}, X, {GROUP, 4, 29}},

@@ -3,8 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "each.h"
 #include "pack_model.h"
 #include "tool.h"
+
+#define WORTH_A_CONTAINER 4096 /* bytes; a container that refers to a base takes some hundreds */
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -36,8 +39,8 @@ static enum uw_status opaque(struct uw_classified *c, uint64_t nbytes, const cha
 	return uw_opaque_file(nbytes, &c->file, err);
 }
 
-enum uw_status uw_classify(const struct uw_entry *entry, const struct uw_blob *blob, struct uw_classified *c,
-			   struct uw_error *err)
+static enum uw_status classify(const struct uw_entry *entry, const struct uw_blob *blob, struct uw_classified *c,
+			       struct uw_error *err)
 {
 	struct uw_error problem = { .file_off = UW_NO_OFFSET };
 	uint8_t head[8] = { 0 };
@@ -66,6 +69,55 @@ enum uw_status uw_classify(const struct uw_entry *entry, const struct uw_blob *b
 	if (n >= 4 && memcmp(head, "GGUF", 4) == 0)
 		return opaque(c, blob->nbytes, "GGUF is carried, not compressed tensor by tensor", err);
 	return uw_manifest_name_taken(entry->path) ? opaque(c, blob->nbytes, NULL, err) : UW_OK;
+}
+
+static enum uw_status hash_bytes(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
+{
+	uw_sha256_update(ctx, data, nbytes);
+	return UW_OK;
+}
+
+static enum uw_status hash_blob(const struct uw_blob *blob, uint8_t *digest, struct uw_error *err)
+{
+	static const struct uw_job quiet; /* what is hashed here is read again */
+	struct uw_sha256 h;
+	enum uw_status status = uw_sha256_init(&h, err);
+
+	if (status != UW_OK)
+		return status;
+	status = uw_blob_each(&quiet, blob, hash_bytes, &h, err);
+	if (status == UW_OK)
+		return uw_sha256_final(&h, digest, err);
+	uw_sha256_free(&h);
+	return status;
+}
+
+/* Whether the base has the same file, and it is large enough for a container that says so. */
+static enum uw_status is_in_base(const struct uw_entry *entry, const struct uw_blob *blob,
+				 const struct uw_bundle_base *base, bool *is, struct uw_error *err)
+{
+	const struct uw_manifest_file *file = uw_manifest_find(uw_bundle_base_manifest(base), entry->path);
+	uint8_t digest[UW_SHA256_NBYTES];
+	enum uw_status status;
+
+	*is = false;
+	if (file == NULL || file->nbytes != blob->nbytes || file->nbytes < WORTH_A_CONTAINER)
+		return UW_OK;
+	status = hash_blob(blob, digest, err);
+	*is = status == UW_OK && memcmp(digest, file->sha256, sizeof(digest)) == 0;
+	return status;
+}
+
+enum uw_status uw_classify(const struct uw_entry *entry, const struct uw_blob *blob, const struct uw_bundle_base *base,
+			   struct uw_classified *c, struct uw_error *err)
+{
+	enum uw_status status = classify(entry, blob, c, err);
+	bool shared;
+
+	if (status != UW_OK || base == NULL || c->kind != UW_FILE_PLAIN)
+		return status;
+	status = is_in_base(entry, blob, base, &shared, err);
+	return status == UW_OK && shared ? opaque(c, blob->nbytes, NULL, err) : status;
 }
 
 void uw_classified_free(struct uw_classified *c)

@@ -57,6 +57,8 @@ unsigned uw_cpus_available(void);
 bool uw_parse_numbers(const char *arg, const char *what, uint64_t max, uint64_t *values, size_t room, size_t *n);
 /* A number of seconds or the like, above 0, with or without a decimal point. */
 bool uw_parse_amount(const char *arg, const char *what, double max, double *value);
+/* "90", "1.5h": seconds, or with one of s, m, h, d; above 0. */
+bool uw_parse_duration(const char *arg, double *seconds);
 
 /* Messages to stderr, "NAME: text" with unprintable bytes escaped as \xNN (valid UTF-8 stays, C1 controls and bidi
  * overrides do not). */
@@ -67,21 +69,33 @@ void uw_msg_info(const char *fmt, ...) UW_PRINTF(1, 2);    /* verbosity >= 1 */
 enum uw_exit uw_msg_failure(const char *path, const struct uw_error *err);
 /* Writes text to f with the same escaping, for tables on stdout. */
 void uw_print_escaped(FILE *f, const char *text, size_t n);
+/* As a JSON string with its quotes; bytes that are no UTF-8 escaped as above. */
+void uw_print_json_string(FILE *f, const char *text);
 
 /* Human size: "1.23 GiB"; buf of 32 bytes. */
 const char *uw_human_size(uint64_t nbytes, char buf[32]);
 
-/* Progress bar on stderr: only if that is a terminal, verbosity >= 0, and none of CI, NO_COLOR, TERM=dumb says no. */
+/*
+ * How stderr is used, for the whole program: "auto", "none" or "json". False after printing if it is none of these.
+ * auto: a progress bar, only if stderr is a terminal, verbosity >= 0, and none of CI, NO_COLOR, TERM=dumb says no.
+ * json: no bar, and all that goes to stderr, messages too, are JSON objects, one a line: unweight(7) describes them.
+ */
+bool uw_parse_progress(const char *arg);
+
 struct uw_progress {
 	uint64_t total, done;
 	const char *label;
-	bool on;
+	bool on;    /* something is shown */
 	uint64_t shown_ms, start_ms;
 };
 void uw_progress_begin(struct uw_progress *p, const char *label, uint64_t total);
 void uw_progress_add(struct uw_progress *p, uint64_t n); /* thread-safe; redraws at most 10 times a second */
 void uw_progress_say(struct uw_progress *p, const char *text); /* instead of the bar: what is being done now */
 void uw_progress_end(struct uw_progress *p);             /* erases the bar */
+
+/* For json: a file is done, in whatever job is going on. `stored_nbytes` is UINT64_MAX if it says nothing, `status`
+ * NULL. */
+void uw_progress_file(const char *path, uint64_t nbytes, uint64_t stored_nbytes, const char *status);
 
 /* SIGINT, SIGTERM and SIGHUP (unless ignored at start) only set a flag; main cleans up and calls uw_signals_reraise
  * last, so that a shell sees the signal. */

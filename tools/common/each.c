@@ -25,3 +25,25 @@ enum uw_status uw_blob_each(const struct uw_job *job, const struct uw_blob *blob
 	free(buffer);
 	return status;
 }
+
+static enum uw_status hash_bytes(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
+{
+	(void)err;
+	uw_sha256_update(ctx, data, nbytes);
+	return UW_OK;
+}
+
+enum uw_status uw_blob_sha256(const struct uw_job *job, const struct uw_blob *blob, uint8_t digest[UW_SHA256_NBYTES],
+			      struct uw_error *err)
+{
+	struct uw_sha256 h;
+	enum uw_status status = uw_sha256_init(&h, err);
+
+	if (status != UW_OK)
+		return status;
+	status = uw_blob_each(job, blob, hash_bytes, &h, err);
+	if (status == UW_OK)
+		return uw_sha256_final(&h, digest, err);
+	uw_sha256_free(&h);
+	return status;
+}

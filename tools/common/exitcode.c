@@ -9,6 +9,7 @@ enum uw_exit uw_exit_of_status(enum uw_status status)
 	case UW_ERR_MISMATCH: return UW_EXIT_DIFFERS;
 	case UW_ERR_ARG: return UW_EXIT_USAGE;
 	case UW_ERR_NOT_FOUND:
+	case UW_ERR_BASE:
 	case UW_ERR_FORMAT:
 	case UW_ERR_PATH: return UW_EXIT_INPUT;
 	case UW_ERR_EXISTS: return UW_EXIT_EXISTS;
@@ -19,7 +20,7 @@ enum uw_exit uw_exit_of_status(enum uw_status status)
 	case UW_ERR_TABLE:
 	case UW_ERR_BITS:
 	case UW_ERR_PATCH: return UW_EXIT_CORRUPT;
-	case UW_ERR_CANCELLED: /* by a signal, which main raises again; only seen if that fails */
+	case UW_ERR_CANCELLED: return UW_EXIT_TIME; /* or by a signal, which main raises again */
 	case UW_ERR_IO:
 	case UW_ERR_DEVICE: return UW_EXIT_IO;
 	case UW_ERR_NOMEM:

@@ -16,6 +16,7 @@ enum uw_exit {
 	UW_EXIT_SPACE = 7,       /* out of disk space, quota or memory */
 	UW_EXIT_UNSUPPORTED = 8, /* version, feature or kind not supported */
 	UW_EXIT_INTERNAL = 70,   /* a bug of ours */
+	UW_EXIT_TIME = 124,      /* --max-time is over; the number is that of timeout(1) */
 };
 
 /* Class of a library status. */

@@ -10,6 +10,7 @@
 
 static const char *tool_name = "unweight";
 static int tool_verbosity;
+static bool as_json;
 
 static pthread_mutex_t stderr_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool bar_shown;
@@ -18,6 +19,16 @@ void uw_message_setup(const char *name, int verbosity)
 {
 	tool_name = name;
 	tool_verbosity = verbosity;
+}
+
+const char *uw_message_tool(void)
+{
+	return tool_name;
+}
+
+void uw_message_use_json(bool json)
+{
+	as_json = json;
 }
 
 int uw_message_verbosity(void)
@@ -85,8 +96,50 @@ void uw_print_escaped(FILE *f, const char *text, size_t n)
 	}
 }
 
+/* One character of it; gives its bytes. */
+static size_t print_json_char(FILE *f, const unsigned char *s, size_t n)
+{
+	uint32_t code = 0;
+	size_t len = utf8_decode(s, n, &code);
+
+	if (len == 0) {
+		fprintf(f, "\\\\x%02X", s[0]);
+		return 1;
+	}
+	if (!is_printable(code))
+		fprintf(f, "\\u%04x", (unsigned)code); /* these are all below U+10000 */
+	else if (code == '"' || code == '\\')
+		fprintf(f, "\\%c", s[0]);
+	else
+		fwrite(s, 1, len, f);
+	return len;
+}
+
+void uw_print_json_string(FILE *f, const char *text)
+{
+	size_t n = strlen(text);
+
+	fputc('"', f);
+	for (size_t i = 0; i < n;)
+		i += print_json_char(f, (const unsigned char *)text + i, n - i);
+	fputc('"', f);
+}
+
+static void print_message(FILE *f, const char *level, const char *text)
+{
+	if (as_json) {
+		fprintf(f, "{\"event\":\"message\",\"level\":\"%s\",\"text\":", level);
+		uw_print_json_string(f, text);
+		fputs("}\n", f);
+		return;
+	}
+	fprintf(f, "%s: ", tool_name);
+	uw_print_escaped(f, text, strlen(text));
+	fputc('\n', f);
+}
+
 /* Through memory, because stderr has no buffer: lines of several threads must not mix. */
-static void UW_PRINTF(1, 0) say(const char *fmt, va_list args)
+static void UW_PRINTF(2, 0) say(const char *level, const char *fmt, va_list args)
 {
 	char *text = NULL, *line = NULL;
 	size_t line_nbytes = 0;
@@ -94,9 +147,7 @@ static void UW_PRINTF(1, 0) say(const char *fmt, va_list args)
 	FILE *f = n < 0 ? NULL : open_memstream(&line, &line_nbytes);
 
 	if (f != NULL) {
-		fprintf(f, "%s: ", tool_name);
-		uw_print_escaped(f, text, (size_t)n);
-		fputc('\n', f);
+		print_message(f, level, text);
 		if (fclose(f) == 0)
 			uw_message_write(line, line_nbytes, false);
 		free(line);
@@ -112,7 +163,7 @@ void uw_msg_error(const char *fmt, ...)
 	if (tool_verbosity < -1)
 		return;
 	va_start(args, fmt);
-	say(fmt, args);
+	say("error", fmt, args);
 	va_end(args);
 }
 
@@ -123,7 +174,7 @@ void uw_msg_warn(const char *fmt, ...)
 	if (tool_verbosity < 0)
 		return;
 	va_start(args, fmt);
-	say(fmt, args);
+	say("warning", fmt, args);
 	va_end(args);
 }
 
@@ -134,7 +185,7 @@ void uw_msg_info(const char *fmt, ...)
 	if (tool_verbosity < 1)
 		return;
 	va_start(args, fmt);
-	say(fmt, args);
+	say("info", fmt, args);
 	va_end(args);
 }
 

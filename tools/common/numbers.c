@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Numbers from the command line. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
+
+enum { DURATION_MAX = 1000000000 }; /* seconds: as nanoseconds it fits 64 bits */
 
 static bool is_digit(char c)
 {
@@ -40,5 +43,23 @@ bool uw_parse_amount(const char *arg, const char *what, double max, double *valu
 	if (*value > 0 && *value <= max && *end == '\0')
 		return true;
 	uw_msg_error("not a number of %s: '%s' (above 0, at most %g)", what, arg, max);
+	return false;
+}
+
+bool uw_parse_duration(const char *arg, double *seconds)
+{
+	static const char units[] = "smhd";
+	static const double nseconds[] = { 1, 60, 3600, 86400 };
+	const char *unit;
+	char *end = NULL;
+
+	*seconds = is_digit(arg[0]) || arg[0] == '.' ? strtod(arg, &end) : -1;
+	if (*seconds > 0 && *end != '\0' && (unit = strchr(units, *end)) != NULL) {
+		*seconds *= nseconds[unit - units];
+		end++;
+	}
+	if (*seconds > 0 && *seconds <= DURATION_MAX && *end == '\0')
+		return true;
+	uw_msg_error("not a duration: '%s' (above 0; seconds, or with s, m, h or d)", arg);
 	return false;
 }

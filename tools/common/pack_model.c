@@ -16,6 +16,8 @@ struct state {
 	struct uw_source *source;
 	struct uw_sink *sink; /* NULL: only measure */
 	struct uw_manifest *manifest;
+	const char *path; /* of the file at hand */
+	struct uw_base_matches matches; /* of it in the base */
 	struct uw_classified classified;
 	struct uw_sha256 sha256; /* of the file at hand */
 };
@@ -41,6 +43,15 @@ static void observe_group(void *ctx, const struct uw_packed_group *packed)
 	s->options->group(s->options->ctx, &s->classified, packed);
 }
 
+static bool like(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
+		 struct uw_reference *reference)
+{
+	const struct state *s = ctx;
+
+	return uw_bundle_base_like(s->options->base, s->path, extent, slice, reference) ||
+	       uw_base_matches_find(&s->matches, extent, slice, reference);
+}
+
 /* A plain file: hashed, and written unless this only measures. */
 static enum uw_status take_plain(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
 {
@@ -56,13 +67,23 @@ static enum uw_status write_container(struct state *s, const struct uw_blob *blo
 	struct uw_pack_options options = {
 		.prove = s->options->check && s->sink != NULL,
 		.source = observe_source,
+		.read_nbytes = s->source->read_nbytes,
 		.group = s->options->group != NULL ? observe_group : NULL,
+		.base = s->options->base != NULL ? uw_bundle_base(s->options->base) : NULL,
+		.like = like,
 		.ctx = s,
 	};
+	const struct uw_model_file *file = &s->classified.file;
+	enum uw_status status = UW_OK;
 
-	return uw_container_pack(&s->options->job, s->options->profile, blob, s->classified.file.extents,
-				 s->classified.file.nextents, &options, s->sink != NULL ? sink_write : NULL, s->sink,
-				 id, err);
+	if (s->options->base != NULL)
+		status = uw_bundle_base_match(s->options->base, &s->options->job, blob, file->extents, file->nextents,
+					      &s->matches, err);
+	if (status == UW_OK)
+		status = uw_container_pack(&s->options->job, s->options->profile, blob, file->extents, file->nextents,
+					   &options, s->sink != NULL ? sink_write : NULL, s->sink, id, err);
+	uw_base_matches_free(&s->matches);
+	return status;
 }
 
 /* ---- reading back ---- */
@@ -194,6 +215,7 @@ static enum uw_status pack_file(struct state *s, const struct uw_entry *entry, c
 
 	if (stored_path == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "packing");
+	s->path = entry->path;
 	status = write_file(s, blob, stored_path, &file, err);
 	if (status == UW_OK && entry->sha256 != NULL && memcmp(entry->sha256, file.sha256, UW_SHA256_NBYTES) != 0)
 		status = uw_fail(err, UW_ERR_CHECKSUM, UW_NO_OFFSET,
@@ -217,7 +239,7 @@ static enum uw_status pack_entry(struct state *s, const struct uw_entry *entry, 
 	enum uw_status status = uw_source_entry_open(s->source, &blob, err);
 
 	if (status == UW_OK)
-		status = uw_classify(entry, &blob, &s->classified, err);
+		status = uw_classify(entry, &blob, s->options->base, &s->classified, err);
 	if (status != UW_OK)
 		return status;
 	if (s->classified.odd && s->options->strict)
@@ -254,6 +276,13 @@ enum uw_status uw_model_pack(const struct uw_pack_model *options, struct uw_sour
 
 	*where = NULL;
 	*manifest = (struct uw_manifest){ .profile = options->profile, .single = source->single };
+	if (options->base != NULL) {
+		manifest->based = true;
+		memcpy(manifest->base, uw_bundle_base(options->base)->digest, sizeof(manifest->base));
+		status = uw_bundle_base_list(options->base, err);
+		if (status != UW_OK)
+			return status;
+	}
 	while ((status = uw_source_next(source, &entry, err)) == UW_OK && entry != NULL) {
 		status = pack_entry(&s, entry, err);
 		if (status != UW_OK) {

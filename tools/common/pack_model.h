@@ -3,7 +3,7 @@
 #ifndef UW_PACK_MODEL_H
 #define UW_PACK_MODEL_H
 
-#include "manifest.h"
+#include "base.h"
 #include "safetensors.h"
 #include "sink.h"
 #include "source.h"
@@ -22,10 +22,12 @@ struct uw_classified {
 	char reason[232];
 };
 
-/* Decides by name and first bytes; parses a safetensors header. Fails only on I/O and memory. Free with
- * uw_classified_free. */
+/* Decides by name and first bytes; parses a safetensors header. With a base, a file that would be plain and that the
+ * base has too is read and becomes a container of its bytes, which can refer to them. Fails only on I/O and memory.
+ * Free with uw_classified_free. */
 UW_MUST_CHECK enum uw_status uw_classify(const struct uw_entry *entry, const struct uw_blob *blob,
-					 struct uw_classified *classified, struct uw_error *err);
+					 const struct uw_bundle_base *base, struct uw_classified *classified,
+					 struct uw_error *err);
 void uw_classified_free(struct uw_classified *classified);
 
 /* What became of one file; borrowed, valid during the call. */
@@ -41,6 +43,7 @@ struct uw_pack_model {
 	bool strict; /* an odd file is UW_ERR_FORMAT */
 	bool check;  /* decode and compare each group, read back what was written; demands a folder sink */
 	bool files_only; /* no manifest into the sink */
+	struct uw_bundle_base *base; /* not NULL: stores only what differs from it */
 	void (*file)(void *ctx, const struct uw_packed_file *packed); /* in order of the source; may be NULL */
 	void (*group)(void *ctx, const struct uw_classified *classified, const struct uw_packed_group *packed);
 	void *ctx;

@@ -179,6 +179,13 @@ enum uw_status uw_parts_find_plan(const struct uw_parts_dir *dir, const char *wi
 	return status;
 }
 
+static bool same_base(const struct uw_parts_plan *plan, const struct uw_bundle_base *base)
+{
+	if (!plan->based || base == NULL)
+		return !plan->based && base == NULL;
+	return memcmp(plan->base, uw_bundle_base(base)->digest, sizeof(plan->base)) == 0;
+}
+
 static enum uw_status check_plan(const struct part *p, struct uw_error *err)
 {
 	enum uw_profile profile = p->run->pack.profile;
@@ -189,6 +196,8 @@ static enum uw_status check_plan(const struct part *p, struct uw_error *err)
 	if (p->plan->profile != profile)
 		return uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "the plan is for profile %s, not %s",
 			       uw_profile_name(p->plan->profile), uw_profile_name(profile));
+	if (!same_base(p->plan, p->run->pack.base))
+		return uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "the plan is for another base, or for none");
 	if (p->plan->single != p->source->single)
 		return uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "the plan is for a %s",
 			       p->plan->single ? "single file" : "folder");
@@ -225,29 +234,6 @@ static enum uw_status single_unchanged(struct uw_source *source, struct uw_error
 
 static const struct uw_source_ops single_ops = { single_next, single_open, single_unchanged, NULL };
 
-static enum uw_status hash_bytes(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
-{
-	uw_sha256_update(ctx, data, nbytes);
-	return UW_OK;
-}
-
-static enum uw_status hash_source(const struct uw_job *job, const struct uw_blob *blob, uint8_t *digest,
-				  struct uw_error *err)
-{
-	struct uw_job quiet = *job;
-	struct uw_sha256 h;
-	enum uw_status status = uw_sha256_init(&h, err);
-
-	if (status != UW_OK)
-		return status;
-	quiet.progress = NULL; /* the restoring counts */
-	status = uw_blob_each(&quiet, blob, hash_bytes, &h, err);
-	if (status == UW_OK)
-		return uw_sha256_final(&h, digest, err);
-	uw_sha256_free(&h);
-	return status;
-}
-
 /* The container's size and index hash, of whatever stands there. */
 static enum uw_status identify(const struct uw_bundle *stored, const char *path, struct uw_manifest_file *file,
 			       struct uw_error *err)
@@ -275,12 +261,16 @@ static enum uw_status identify(const struct uw_bundle *stored, const char *path,
 static enum uw_status try_keep(const struct part *p, const struct uw_blob *blob, const char *path,
 			       struct uw_manifest_file *file, bool *kept, struct uw_error *err)
 {
-	struct uw_bundle stored = { .ops = p->run->pack.job.ops };
+	struct uw_bundle stored = { .ops = p->run->pack.job.ops, .base = uw_bundle_base(p->run->pack.base) };
 	struct uw_error problem = { .file_off = UW_NO_OFFSET };
+	struct uw_job quiet = p->run->pack.job;
 	enum uw_status status = UW_OK;
 	struct stat st;
 
 	*kept = false;
+	quiet.progress = NULL; /* the restoring counts */
+	stored.manifest.based = p->plan->based;
+	memcpy(stored.manifest.base, p->plan->base, sizeof(p->plan->base));
 	stored.fd = open(p->dir->files, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (stored.fd < 0)
 		return uw_fail_errno(err, errno, "cannot open '%s'", p->dir->files);
@@ -288,7 +278,7 @@ static enum uw_status try_keep(const struct part *p, const struct uw_blob *blob,
 	    ((st.st_mode & S_IXUSR) != 0) == file->executable) {
 		status = file->container ? identify(&stored, path, file, &problem) : UW_OK;
 		if (status == UW_OK)
-			status = hash_source(&p->run->pack.job, blob, file->sha256, &problem);
+			status = uw_blob_sha256(&quiet, blob, file->sha256, &problem);
 		if (status == UW_OK)
 			status = uw_file_restore(&stored, file, UW_RESTORE_SHA256, &p->run->pack.job, NULL, &problem);
 		*kept = status == UW_OK;
@@ -340,7 +330,7 @@ static enum uw_status do_file(struct part *p, const struct uw_parts_plan_file *p
 	enum uw_status status = path == NULL ? fail_nomem(err) : uw_source_entry_open(p->source, &blob, err);
 
 	if (status == UW_OK)
-		status = uw_plan_expect_header(planned, &blob, err);
+		status = uw_plan_expect_header(planned, &blob, p->run->pack.base, err);
 	if (status == UW_OK)
 		status = try_keep(p, &blob, path, &file, &kept, err);
 	free(path);

@@ -82,7 +82,7 @@ static enum uw_status digest_header(const struct uw_blob *blob, uint8_t digest[U
 }
 
 static enum uw_status plan_entry(struct uw_parts_plan *plan, struct uw_source *source, const struct uw_entry *entry,
-				 bool strict, struct uw_error *err)
+				 const struct uw_pack_model *options, struct uw_error *err)
 {
 	struct uw_parts_plan_file file = { .path = (char *)(uintptr_t)entry->path, /* copied by uw_plan_add */
 				     .executable = entry->executable };
@@ -91,12 +91,12 @@ static enum uw_status plan_entry(struct uw_parts_plan *plan, struct uw_source *s
 	enum uw_status status = uw_source_entry_open(source, &blob, err);
 
 	if (status == UW_OK)
-		status = uw_classify(entry, &blob, &classified, err);
+		status = uw_classify(entry, &blob, options->base, &classified, err);
 	if (status != UW_OK)
 		return status;
 	file.nbytes = blob.nbytes;
 	file.kind = classified.kind;
-	if (classified.odd && strict)
+	if (classified.odd && options->strict)
 		status = uw_fail(err, UW_ERR_FORMAT, UW_NO_OFFSET, "%s", classified.reason);
 	else if (file.kind == UW_FILE_SAFETENSORS)
 		status = digest_header(&blob, file.header_sha256, err);
@@ -108,7 +108,7 @@ static enum uw_status plan_entry(struct uw_parts_plan *plan, struct uw_source *s
 	return status == UW_OK ? uw_plan_add(plan, &file, err) : status;
 }
 
-enum uw_status uw_plan_make(struct uw_source *source, enum uw_profile profile, bool strict, struct uw_parts_plan *plan,
+enum uw_status uw_plan_make(struct uw_source *source, const struct uw_pack_model *options, struct uw_parts_plan *plan,
 			    char **where, struct uw_error *err)
 {
 	const struct uw_entry *entry;
@@ -117,9 +117,12 @@ enum uw_status uw_plan_make(struct uw_source *source, enum uw_profile profile, b
 	size_t n;
 
 	*where = NULL;
-	*plan = (struct uw_parts_plan){ .version = UW_VERSION, .profile = profile, .single = source->single };
+	*plan = (struct uw_parts_plan){ .version = UW_VERSION, .profile = options->profile, .single = source->single };
+	plan->based = options->base != NULL;
+	if (plan->based)
+		memcpy(plan->base, uw_bundle_base(options->base)->digest, sizeof(plan->base));
 	while ((status = uw_source_next(source, &entry, err)) == UW_OK && entry != NULL) {
-		status = plan_entry(plan, source, entry, strict, err);
+		status = plan_entry(plan, source, entry, options, err);
 		if (status != UW_OK) {
 			*where = strdup(entry->path);
 			return status;
@@ -153,12 +156,12 @@ enum uw_status uw_plan_expect(const struct uw_parts_plan *plan, uint64_t i, cons
 }
 
 enum uw_status uw_plan_expect_header(const struct uw_parts_plan_file *file, const struct uw_blob *blob,
-				     struct uw_error *err)
+				     const struct uw_bundle_base *base, struct uw_error *err)
 {
 	const struct uw_entry entry = { .path = file->path, .nbytes = blob->nbytes };
 	uint8_t digest[UW_SHA256_NBYTES] = { 0 };
 	struct uw_classified classified;
-	enum uw_status status = uw_classify(&entry, blob, &classified, err);
+	enum uw_status status = uw_classify(&entry, blob, base, &classified, err);
 
 	if (status != UW_OK)
 		return status;

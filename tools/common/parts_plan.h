@@ -6,6 +6,7 @@
 #include "pack_model.h"
 
 #define UW_PLAN_SCHEMA "unweight-plan-1"
+#define UW_PLAN_SCHEMA_BASED "unweight-plan-2" /* with a base */
 #define UW_MAX_PARTS 65536u
 
 struct uw_parts_plan_file {
@@ -20,7 +21,8 @@ struct uw_parts_plan_file {
 struct uw_parts_plan {
 	char version[32]; /* of the program: another one may choose other codings */
 	enum uw_profile profile;
-	bool single;
+	bool single, based;
+	uint8_t base[UW_SHA256_NBYTES]; /* its source digest, if based */
 	uint64_t nfiles, nbytes;
 	struct uw_parts_plan_file *files; /* ascending by path */
 	char sha256[2 * UW_SHA256_NBYTES + 1]; /* of its text, as at its end */
@@ -29,9 +31,10 @@ struct uw_parts_plan {
 /* Name of a kind in plans and reports. */
 const char *uw_file_kind_name(enum uw_file_kind kind);
 
-/* Lists a source that gives its files in ascending order: UW_ERR_UNSUPPORTED for one that does not. `strict`: an odd
- * file is UW_ERR_FORMAT. `where` as in uw_model_pack. Free with uw_plan_free, after failure too. */
-UW_MUST_CHECK enum uw_status uw_plan_make(struct uw_source *source, enum uw_profile profile, bool strict,
+/* Lists a source that gives its files in ascending order: UW_ERR_UNSUPPORTED for one that does not. Of the options it
+ * takes profile, base and `strict`: an odd file is UW_ERR_FORMAT. `where` as in uw_model_pack. Free with uw_plan_free,
+ * after failure too. */
+UW_MUST_CHECK enum uw_status uw_plan_make(struct uw_source *source, const struct uw_pack_model *options,
 					  struct uw_parts_plan *plan, char **where, struct uw_error *err);
 
 /* Adds a copy of *file (path copied too). */
@@ -44,7 +47,7 @@ UW_MUST_CHECK enum uw_status uw_plan_expect(const struct uw_parts_plan *plan, ui
 					    struct uw_error *err);
 /* The same for the opened file's header. */
 UW_MUST_CHECK enum uw_status uw_plan_expect_header(const struct uw_parts_plan_file *file, const struct uw_blob *blob,
-						   struct uw_error *err);
+						   const struct uw_bundle_base *base, struct uw_error *err);
 
 /* Part 0 .. nparts of each file into part_of[nfiles]: the largest first, each to the part that has least. Depends on
  * sizes and paths alone. 1 <= nparts <= UW_MAX_PARTS. */

@@ -46,14 +46,21 @@ static void note_digest(struct uw_parts_plan *plan, const char *text, size_t n)
 enum uw_status uw_plan_render(struct uw_parts_plan *plan, char **text, size_t *n, struct uw_error *err)
 {
 	FILE *f = open_memstream(text, n);
+	char base[2 * UW_SHA256_NBYTES + 1];
 	enum uw_status status;
 	bool whole;
 
 	if (f == NULL)
 		return fail_nomem(err);
-	whole = fprintf(f, "{\"schema\":\"" UW_PLAN_SCHEMA "\",\n\"version\":\"%s\",\n\"profile\":\"%s\",\n"
-			"\"source\":\"%s\",\n\"bytes\":%" PRIu64 ",\n\"files\":[", plan->version,
-			uw_profile_name(plan->profile), plan->single ? "file" : "folder", plan->nbytes) >= 0;
+	whole = fprintf(f, "{\"schema\":\"%s\",\n\"version\":\"%s\",\n\"profile\":\"%s\",\n",
+			plan->based ? UW_PLAN_SCHEMA_BASED : UW_PLAN_SCHEMA, plan->version,
+			uw_profile_name(plan->profile)) >= 0;
+	if (plan->based) {
+		uw_hex(plan->base, sizeof(plan->base), base);
+		whole &= fprintf(f, "\"base\":\"%s\",\n", base) >= 0;
+	}
+	whole &= fprintf(f, "\"source\":\"%s\",\n\"bytes\":%" PRIu64 ",\n\"files\":[",
+			 plan->single ? "file" : "folder", plan->nbytes) >= 0;
 	for (uint64_t i = 0; i < plan->nfiles; i++) {
 		whole &= fputs(i == 0 ? "\n" : ",\n", f) >= 0;
 		whole &= write_file(f, &plan->files[i]);
@@ -126,12 +133,16 @@ static enum uw_status read_top(const json_t *top, struct uw_parts_plan *plan, st
 {
 	const json_t *version = json_object_get(top, "version"), *profile = json_object_get(top, "profile");
 	const json_t *source = json_object_get(top, "source"), *files = json_object_get(top, "files");
-	const json_t *nbytes = json_object_get(top, "bytes");
+	const json_t *nbytes = json_object_get(top, "bytes"), *base = json_object_get(top, "base");
 
-	if (!is_text(json_object_get(top, "schema"), UW_PLAN_SCHEMA))
+	plan->based = is_text(json_object_get(top, "schema"), UW_PLAN_SCHEMA_BASED);
+	if (!plan->based && !is_text(json_object_get(top, "schema"), UW_PLAN_SCHEMA))
 		return uw_fail(err, UW_ERR_VERSION, UW_NO_OFFSET, "not a plan of the form " UW_PLAN_SCHEMA);
-	if (json_object_size(top) != 7)
+	if (json_object_size(top) != (plan->based ? 8u : 7u))
 		return bad(err, "unknown or missing members");
+	if (plan->based && (!json_is_string(base) || !uw_unhex(json_string_value(base), json_string_length(base),
+							       plan->base, sizeof(plan->base))))
+		return bad(err, "\"base\"");
 	if (!json_is_string(version) || !is_version(json_string_value(version), json_string_length(version)))
 		return bad(err, "\"version\"");
 	memcpy(plan->version, json_string_value(version), json_string_length(version) + 1);

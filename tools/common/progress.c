@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The progress bar: one line on a terminal, redrawn at most ten times a second. */
+/* The progress bar: one line on a terminal, redrawn at most ten times a second; or JSON, a line a second. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,11 @@
 #include "cli.h"
 #include "message.h"
 
-enum { REDRAW_MS = 100, BAR_NCELLS = 20 };
+enum { REDRAW_MS = 100, JSON_MS = 1000, BAR_NCELLS = 20 };
+
+enum progress_mode { PROGRESS_AUTO, PROGRESS_NONE, PROGRESS_JSON };
+
+static enum progress_mode progress_mode;
 
 static pthread_mutex_t progress_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -33,6 +37,8 @@ static bool wanted(void)
 {
 	const char *term = getenv("TERM");
 
+	if (progress_mode != PROGRESS_AUTO)
+		return progress_mode == PROGRESS_JSON;
 	if (uw_message_verbosity() < 0 || !isatty(STDERR_FILENO) || is_set("CI") || is_set("NO_COLOR"))
 		return false;
 	return term != NULL && strcmp(term, "dumb") != 0;
@@ -52,6 +58,86 @@ static size_t fit(const char *line, size_t n)
 		;
 	return n;
 }
+
+/* ---- JSON ---- */
+
+static FILE *begin_event(const char *event, char **line, size_t *n)
+{
+	FILE *f = open_memstream(line, n);
+
+	if (f != NULL)
+		fprintf(f, "{\"event\":\"%s\"", event);
+	return f;
+}
+
+static void end_event(FILE *f, char **line, const size_t *n)
+{
+	fputs("}\n", f);
+	if (fclose(f) == 0)
+		uw_message_write(*line, *n, false);
+	free(*line);
+}
+
+static void print_total(FILE *f, uint64_t total)
+{
+	if (total != 0)
+		fprintf(f, ",\"bytes\":%llu", (unsigned long long)total);
+	else
+		fputs(",\"bytes\":null", f); /* a stream: nobody knows how much there is */
+}
+
+/* "progress" or "end". */
+static void tell(const struct uw_progress *p, const char *event, uint64_t now)
+{
+	char *line = NULL;
+	size_t n = 0;
+	FILE *f = begin_event(event, &line, &n);
+
+	if (f == NULL)
+		return;
+	fputs(",\"job\":", f);
+	uw_print_json_string(f, p->label);
+	print_total(f, p->total);
+	fprintf(f, ",\"done\":%llu,\"seconds\":%llu.%03u", (unsigned long long)p->done,
+		(unsigned long long)((now - p->start_ms) / 1000), (unsigned)((now - p->start_ms) % 1000));
+	end_event(f, &line, &n);
+}
+
+static void tell_begin(const struct uw_progress *p)
+{
+	char *line = NULL;
+	size_t n = 0;
+	FILE *f = begin_event("begin", &line, &n);
+
+	if (f == NULL)
+		return;
+	fprintf(f, ",\"schema\":\"unweight-progress-1\",\"tool\":\"%s\",\"job\":", uw_message_tool());
+	uw_print_json_string(f, p->label);
+	print_total(f, p->total);
+	end_event(f, &line, &n);
+}
+
+void uw_progress_file(const char *path, uint64_t nbytes, uint64_t stored_nbytes, const char *status)
+{
+	char *line = NULL;
+	size_t n = 0;
+	FILE *f = progress_mode == PROGRESS_JSON ? begin_event("file", &line, &n) : NULL;
+
+	if (f == NULL)
+		return;
+	fputs(",\"path\":", f);
+	uw_print_json_string(f, path);
+	fprintf(f, ",\"bytes\":%llu", (unsigned long long)nbytes);
+	if (stored_nbytes != UINT64_MAX)
+		fprintf(f, ",\"stored_bytes\":%llu", (unsigned long long)stored_nbytes);
+	if (status != NULL) {
+		fputs(",\"status\":", f);
+		uw_print_json_string(f, status);
+	}
+	end_event(f, &line, &n);
+}
+
+/* ---- the bar ---- */
 
 static void draw(const struct uw_progress *p, uint64_t elapsed_ms)
 {
@@ -79,11 +165,30 @@ static void draw(const struct uw_progress *p, uint64_t elapsed_ms)
 	free(line);
 }
 
+/* ---- either ---- */
+
+bool uw_parse_progress(const char *arg)
+{
+	static const char *const modes[] = { "auto", "none", "json" }; /* as enum progress_mode */
+
+	for (int i = 0; i < 3; i++) {
+		if (strcmp(arg, modes[i]) != 0)
+			continue;
+		progress_mode = (enum progress_mode)i;
+		uw_message_use_json(progress_mode == PROGRESS_JSON);
+		return true;
+	}
+	uw_msg_error("unknown progress '%s': it is auto, none or json", arg);
+	return false;
+}
+
 void uw_progress_begin(struct uw_progress *p, const char *label, uint64_t total)
 {
 	uint64_t now = now_ms();
 
 	*p = (struct uw_progress){.total = total, .label = label, .on = wanted(), .shown_ms = now, .start_ms = now};
+	if (progress_mode == PROGRESS_JSON)
+		tell_begin(p);
 }
 
 void uw_progress_add(struct uw_progress *p, uint64_t n)
@@ -93,9 +198,12 @@ void uw_progress_add(struct uw_progress *p, uint64_t n)
 	pthread_mutex_lock(&progress_lock);
 	p->done += n;
 	now = p->on ? now_ms() : 0;
-	if (p->on && now - p->shown_ms >= REDRAW_MS) {
+	if (p->on && now - p->shown_ms >= (progress_mode == PROGRESS_JSON ? JSON_MS : REDRAW_MS)) {
 		p->shown_ms = now;
-		draw(p, now - p->start_ms);
+		if (progress_mode == PROGRESS_JSON)
+			tell(p, "progress", now);
+		else
+			draw(p, now - p->start_ms);
 	}
 	pthread_mutex_unlock(&progress_lock);
 }
@@ -116,7 +224,9 @@ void uw_progress_say(struct uw_progress *p, const char *text)
 
 void uw_progress_end(struct uw_progress *p)
 {
-	if (p->on)
+	if (progress_mode == PROGRESS_JSON && p->on)
+		tell(p, "end", now_ms());
+	else if (p->on)
 		uw_message_write("", 0, false);
 	p->on = false;
 }

@@ -24,26 +24,6 @@ int uw_print_sums(const void *ctx, FILE *f)
 	return ferror(f) ? -1 : 0;
 }
 
-enum uw_status uw_source_digest(const struct uw_manifest *manifest, uint8_t digest[UW_SHA256_NBYTES],
-				struct uw_error *err)
-{
-	struct uw_sha256 sha256;
-	enum uw_status status = uw_sha256_init(&sha256, err);
-
-	if (status != UW_OK)
-		return status;
-	for (uint64_t i = 0; i < manifest->nfiles; i++) {
-		char hex[2 * UW_SHA256_NBYTES + 1];
-
-		uw_hex(manifest->files[i].sha256, UW_SHA256_NBYTES, hex);
-		uw_sha256_update(&sha256, hex, sizeof(hex) - 1);
-		uw_sha256_update(&sha256, "  ", 2);
-		uw_sha256_update(&sha256, manifest->files[i].path, strlen(manifest->files[i].path));
-		uw_sha256_update(&sha256, "\n", 1);
-	}
-	return uw_sha256_final(&sha256, digest, err);
-}
-
 enum uw_status uw_source_expect(const struct uw_manifest *manifest, const uint8_t digest[UW_SHA256_NBYTES],
 				struct uw_error *err)
 {

@@ -9,13 +9,7 @@
 
 #include "bundle.h"
 
-/* The source digest: SHA-256 of the text that uw_print_sums prints. The same for every bundle of a model, whatever
- * made it, and for the plain folder: sha256sum of its files by ascending path, hashed again. The manifest is sorted,
- * here and below. */
-UW_MUST_CHECK enum uw_status uw_source_digest(const struct uw_manifest *manifest, uint8_t digest[UW_SHA256_NBYTES],
-					      struct uw_error *err);
-
-/* Is `digest` the source digest or, of a bundle made from one single file, that file's SHA-256? UW_ERR_MISMATCH if
+/* Is `digest` the source digest (uw_source_digest: SHA-256 of the text that uw_print_sums prints) or, of a bundle made from one single file, that file's SHA-256? UW_ERR_MISMATCH if
  * not. */
 UW_MUST_CHECK enum uw_status uw_source_expect(const struct uw_manifest *manifest,
 					      const uint8_t digest[UW_SHA256_NBYTES], struct uw_error *err);

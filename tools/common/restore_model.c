@@ -87,7 +87,8 @@ enum uw_status uw_file_restore(const struct uw_bundle *bundle, const struct uw_m
 }
 
 enum uw_status uw_model_restore(const struct uw_bundle *bundle, enum uw_restore_check check, const struct uw_job *job,
-				struct uw_sink *sink, const char **where, struct uw_error *err)
+				struct uw_sink *sink, void (*done)(const struct uw_manifest_file *file),
+				const char **where, struct uw_error *err)
 {
 	*where = NULL;
 	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++) {
@@ -102,6 +103,8 @@ enum uw_status uw_model_restore(const struct uw_bundle *bundle, enum uw_restore_
 			*where = file->path;
 			return status;
 		}
+		if (done != NULL)
+			done(file);
 	}
 	return UW_OK;
 }

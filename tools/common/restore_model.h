@@ -20,10 +20,11 @@ UW_MUST_CHECK enum uw_status uw_file_restore(const struct uw_bundle *bundle, con
 					     enum uw_restore_check check, const struct uw_job *job,
 					     struct uw_sink *sink, struct uw_error *err);
 
-/* All files into the sink, which the caller commits. `where` gets the path at which a failure happened, borrowed from
- * the bundle, or NULL. */
+/* All files into the sink, which the caller commits; `done`, which may be NULL, is called after each. `where` gets the
+ * path at which a failure happened, borrowed from the bundle, or NULL. */
 UW_MUST_CHECK enum uw_status uw_model_restore(const struct uw_bundle *bundle, enum uw_restore_check check,
 					      const struct uw_job *job, struct uw_sink *sink,
+					      void (*done)(const struct uw_manifest_file *file),
 					      const char **where, struct uw_error *err);
 
 /* Size of one tensor; statuses as of uw_tensor_restore. */

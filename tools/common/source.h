@@ -41,6 +41,7 @@ struct uw_source {
 	const struct uw_source_ops *ops;
 	bool single;         /* one single file without a folder */
 	uint64_t nbytes;     /* of all entries together; 0 if that is not known beforehand */
+	uint64_t read_nbytes; /* most memory that one read of the opened entry takes for buffers */
 	/* Set by whoever opened it (uw_tool_watch), before the first call of next; may be NULL. */
 	void (*warn)(void *ctx, const char *text);
 	bool (*cancelled)(void *ctx); /* asked while an archive is read, also while its other end keeps us waiting: UW_ERR_CANCELLED */
@@ -64,6 +65,11 @@ struct uw_source {
  */
 UW_MUST_CHECK enum uw_status uw_source_open_file(const char *path, struct uw_source **source, struct uw_error *err);
 UW_MUST_CHECK enum uw_status uw_source_open_folder(const char *path, struct uw_source **source, struct uw_error *err);
+/* The same folder, but only the files that the list has: what else lies there is not even looked at.
+ * UW_ERR_NOT_FOUND: a path of the list has no file. */
+struct uw_file_list;
+UW_MUST_CHECK enum uw_status uw_source_open_folder_of(const char *path, const struct uw_file_list *only,
+						      struct uw_source **source, struct uw_error *err);
 UW_MUST_CHECK enum uw_status uw_source_open_archive(int fd, const char *path, const char *tmp_dir,
 						    struct uw_source **source, struct uw_error *err);
 

@@ -55,6 +55,7 @@ static enum uw_status open_entry(struct uw_source *source, struct uw_blob *blob,
 	if (status != UW_OK)
 		return status;
 	s->open = true;
+	s->source.read_nbytes = s->file.is_container ? uw_container_read_nbytes(&s->file.container) : 0;
 	*blob = s->file.source;
 	return UW_OK;
 }
@@ -122,6 +123,27 @@ enum uw_status uw_source_open_path(const char *path, const struct uw_cpu_ops *op
 	if (uw_archive_kind_of_path(path, &kind))
 		return open_archive(path, tmp_dir, source, err);
 	return uw_source_open_file(path, source, err);
+}
+
+enum uw_status uw_source_open_selected(const char *path, const struct uw_file_list *only, const struct uw_cpu_ops *ops,
+				       const char *tmp_dir, struct uw_bundle *bundle, struct uw_source **source,
+				       struct uw_error *err)
+{
+	enum uw_status status;
+	bool is_bundle = false;
+	struct stat st;
+
+	if (only == NULL)
+		return uw_source_open_path(path, ops, tmp_dir, bundle, source, err);
+	*bundle = (struct uw_bundle){ .fd = -1 };
+	if (stat(path, &st) != 0)
+		return uw_fail_errno(err, errno, "open");
+	status = uw_bundle_probe(path, &is_bundle, err);
+	if (status != UW_OK)
+		return status;
+	if (is_bundle || !S_ISDIR(st.st_mode))
+		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "a list selects files of a folder, and this is none");
+	return uw_source_open_folder_of(path, only, source, err);
 }
 
 /* ---- files that nobody asked for ---- */

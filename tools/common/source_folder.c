@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "source.h"
+#include "file_list.h"
 
 struct list {
 	struct uw_entry *v; /* owns the paths */
@@ -36,6 +36,7 @@ struct ancestor {
 
 struct walk {
 	struct folder_source *s;
+	const struct uw_file_list *only; /* NULL: all files */
 	struct uw_error *err;
 	uint64_t nseen;
 	size_t path_n;
@@ -137,16 +138,20 @@ static enum uw_status walk_entry(struct walk *w, int dir, const char *name, cons
 	enum uw_status status = uw_path_check(w->path, w->path_n, w->err);
 	struct stat st;
 
+	if (w->only != NULL && !uw_file_list_leads_into(w->only, w->path))
+		return UW_OK;
 	if (status != UW_OK)
 		return status;
 	if (++w->nseen > UW_SOURCE_MAX_FILES)
 		return uw_fail(w->err, UW_ERR_FORMAT, UW_NO_OFFSET, "too many files in '%s'", w->s->name);
 	if (fstatat(dir, name, &st, 0) != 0)
 		return stat_failed(w, dir, name);
-	if (S_ISREG(st.st_mode))
-		return list_add(&w->s->files, w->path, &st, w->err);
 	if (S_ISDIR(st.st_mode))
 		return walk_subdir(w, dir, name, &st, here);
+	if (w->only != NULL && !uw_file_list_has(w->only, w->path))
+		return UW_OK; /* the list has it as a folder: told when all are known */
+	if (S_ISREG(st.st_mode))
+		return list_add(&w->s->files, w->path, &st, w->err);
 	return uw_fail(w->err, UW_ERR_FORMAT, UW_NO_OFFSET, "neither file nor folder: '%s'", w->path);
 }
 
@@ -291,9 +296,20 @@ static void folder_close(struct uw_source *source)
 
 static const struct uw_source_ops folder_ops = { folder_next, folder_open, folder_unchanged, folder_close };
 
-static enum uw_status list_folder(struct folder_source *s, struct uw_error *err)
+static enum uw_status check_missing(const struct folder_source *s, const struct uw_file_list *only,
+				    struct uw_error *err)
 {
-	struct walk w = { .s = s, .err = err };
+	const char *missing = only != NULL ? uw_file_list_missing(only, s->files.v, s->files.n) : NULL;
+
+	if (missing == NULL)
+		return UW_OK;
+	return uw_fail(err, UW_ERR_NOT_FOUND, UW_NO_OFFSET, "'%s' has no file '%s', which is in the list", s->name,
+		       missing);
+}
+
+static enum uw_status list_folder(struct folder_source *s, const struct uw_file_list *only, struct uw_error *err)
+{
+	struct walk w = { .s = s, .only = only, .err = err };
 	enum uw_status status;
 	int fd;
 
@@ -306,12 +322,20 @@ static enum uw_status list_folder(struct folder_source *s, struct uw_error *err)
 	status = walk_dir(&w, fd, NULL);
 	if (status == UW_OK && s->files.n != 0)
 		qsort(s->files.v, s->files.n, sizeof(*s->files.v), entry_order);
+	if (status == UW_OK)
+		status = check_missing(s, only, err);
 	for (size_t i = 0; i < s->files.n; i++)
 		s->base.nbytes += s->files.v[i].nbytes;
 	return status;
 }
 
 enum uw_status uw_source_open_folder(const char *path, struct uw_source **source, struct uw_error *err)
+{
+	return uw_source_open_folder_of(path, NULL, source, err);
+}
+
+enum uw_status uw_source_open_folder_of(const char *path, const struct uw_file_list *only, struct uw_source **source,
+					struct uw_error *err)
 {
 	struct folder_source *s = calloc(1, sizeof(*s));
 	enum uw_status status;
@@ -322,7 +346,7 @@ enum uw_status uw_source_open_folder(const char *path, struct uw_source **source
 	s->root = -1;
 	s->fd = -1;
 	s->name = strdup(path);
-	status = s->name ? list_folder(s, err) : uw_fail_errno(err, ENOMEM, "cannot open '%s'", path);
+	status = s->name ? list_folder(s, only, err) : uw_fail_errno(err, ENOMEM, "cannot open '%s'", path);
 	if (status != UW_OK) {
 		folder_close(&s->base);
 		return status;

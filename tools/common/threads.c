@@ -3,8 +3,6 @@
 #include "cgroup.h"
 
 #include <sched.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "cli.h"
 
@@ -27,114 +25,6 @@ static unsigned affinity_cpus(void)
 			return (unsigned)n;
 	}
 	return 1;
-}
-
-/* Reads a small file below a folder; false if it is not there. */
-static bool read_text(const char *folder, const char *name, char *buf, size_t nbytes)
-{
-	char path[4096 + 64];
-	size_t n;
-	FILE *f;
-
-	if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
-		return false;
-	f = fopen(path, "re");
-	if (f == NULL)
-		return false;
-	n = fread(buf, 1, nbytes - 1, f);
-	buf[n] = '\0';
-	fclose(f);
-	return true;
-}
-
-static unsigned cpus_of_quota(long long quota, long long period)
-{
-	if (quota <= 0 || period <= 0)
-		return UINT_MAX; /* v1 says -1 for no limit */
-	return quota / period >= NCPUS_MAX ? UINT_MAX : (unsigned)(quota / period + (quota % period != 0));
-}
-
-static unsigned limit_of_folder(const char *folder)
-{
-	char text[64], text_period[64];
-	long long quota, period;
-
-	if (read_text(folder, "cpu.max", text, sizeof(text)) && sscanf(text, "%lld %lld", &quota, &period) == 2)
-		return cpus_of_quota(quota, period); /* "max 100000" does not scan: no limit */
-	if (read_text(folder, "cpu.cfs_quota_us", text, sizeof(text)) && sscanf(text, "%lld", &quota) == 1 &&
-	    read_text(folder, "cpu.cfs_period_us", text_period, sizeof(text_period)) &&
-	    sscanf(text_period, "%lld", &period) == 1)
-		return cpus_of_quota(quota, period);
-	return UINT_MAX;
-}
-
-/* The least limit of a group and its parents. In a container the path may name a folder that is not mounted here;
- * those levels count as no limit, and the mount itself is the container's own group. */
-static unsigned limit_of_group(const char *mount, const char *controller, const char *path)
-{
-	char folder[4096];
-	size_t root;
-	unsigned least = UINT_MAX;
-	int n = snprintf(folder, sizeof(folder), "%s%s%s%s", mount, controller[0] != '\0' ? "/" : "", controller, path);
-
-	if (n >= (int)sizeof(folder))
-		return UINT_MAX;
-	root = (size_t)n - strlen(path);
-	for (;;) {
-		unsigned limit = limit_of_folder(folder);
-		char *slash = strrchr(folder + root, '/');
-
-		if (limit < least)
-			least = limit;
-		if (slash == NULL)
-			return least;
-		*slash = '\0';
-	}
-}
-
-/* "cpu,cpuacct" or "cpuacct,cpu" or "cpu": is cpu in the list? */
-static bool lists_cpu(const char *controllers)
-{
-	for (const char *s = controllers; s != NULL; s = strchr(s, ',')) {
-		s += *s == ',';
-		if (strncmp(s, "cpu", 3) == 0 && (s[3] == ',' || s[3] == '\0'))
-			return true;
-	}
-	return false;
-}
-
-/* One line of /proc/self/cgroup, "id:controllers:path"; version 2 has an empty list. */
-static unsigned limit_of_line(char *line, const char *mount)
-{
-	char *controllers = strchr(line, ':');
-	char *path = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
-
-	if (path == NULL)
-		return UINT_MAX;
-	*path++ = '\0';
-	controllers++;
-	path[strcspn(path, "\n")] = '\0';
-	if (controllers[0] != '\0' && !lists_cpu(controllers))
-		return UINT_MAX;
-	return limit_of_group(mount, controllers, path);
-}
-
-unsigned uw_cgroup_cpus(const char *self, const char *mount)
-{
-	char line[4096];
-	unsigned least = UINT_MAX;
-	FILE *f = fopen(self, "re");
-
-	if (f == NULL)
-		return UINT_MAX;
-	while (fgets(line, sizeof(line), f) != NULL) {
-		unsigned limit = limit_of_line(line, mount);
-
-		if (limit < least)
-			least = limit;
-	}
-	fclose(f);
-	return least;
 }
 
 unsigned uw_cpus_available(void)

@@ -38,7 +38,9 @@ static void at_exit(void)
 
 static bool cancelled(void *ctx)
 {
-	return uw_interrupted();
+	const struct uw_tool *tool = ctx;
+
+	return uw_interrupted() || (tool->end_ns != UINT64_MAX && uw_clock_ns() >= tool->end_ns);
 }
 
 static void add_progress(void *ctx, uint64_t nbytes)
@@ -59,6 +61,21 @@ static uint32_t cpu_flags(void)
 		exit(UW_EXIT_USAGE);
 	}
 	return uw_cpu_flags() & mask;
+}
+
+/* UNWEIGHT_THREADS stands for -T where there is none. */
+static unsigned default_threads(void)
+{
+	const char *text = getenv("UNWEIGHT_THREADS");
+	unsigned nthreads;
+
+	if (text == NULL || text[0] == '\0')
+		return uw_cpus_available();
+	if (!uw_parse_threads(text, &nthreads)) {
+		uw_msg_error("that was UNWEIGHT_THREADS");
+		exit(UW_EXIT_USAGE);
+	}
+	return nthreads;
 }
 
 static void add_time(void *ctx, enum uw_stage stage, uint64_t ns)
@@ -84,11 +101,11 @@ void uw_tool_tell_times(const struct uw_tool *tool, const char *code, uint64_t n
 
 void uw_tool_init(struct uw_tool *tool, unsigned nthreads)
 {
-	*tool = (struct uw_tool){ 0 };
+	*tool = (struct uw_tool){ .end_ns = UINT64_MAX };
 	uw_cpu_ops_init(&tool->ops, cpu_flags());
 	tool->job = (struct uw_job){
 		.ops = &tool->ops,
-		.nthreads = nthreads != 0 ? nthreads : uw_cpus_available(),
+		.nthreads = nthreads != 0 ? nthreads : default_threads(),
 		.cancelled = cancelled,
 		.progress = add_progress,
 		.spent = add_time,
@@ -104,6 +121,16 @@ void uw_tool_init(struct uw_tool *tool, unsigned nthreads)
 static void warn(void *ctx, const char *text)
 {
 	uw_msg_warn("%s", text);
+}
+
+int uw_tool_open_base(const struct uw_tool *tool, const char *path, struct uw_bundle_base **base)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+
+	*base = NULL;
+	if (path == NULL || uw_bundle_base_open(path, &tool->ops, base, &err) == UW_OK)
+		return UW_EXIT_OK;
+	return uw_tool_failure(path, &err);
 }
 
 void uw_tool_watch(struct uw_tool *tool, struct uw_source *source)
@@ -128,6 +155,10 @@ int uw_tool_failure(const char *path, const struct uw_error *err)
 		struct uw_error memory = { .status = UW_ERR_NOMEM, .file_off = UW_NO_OFFSET };
 
 		return uw_msg_failure(path, &memory);
+	}
+	if (err->status == UW_ERR_CANCELLED) {
+		uw_msg_error("%s: stopped, the time of --max-time is over", path);
+		return UW_EXIT_TIME;
 	}
 	return uw_msg_failure(path, err);
 }

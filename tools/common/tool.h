@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "base.h"
 #include "cli.h"
 #include "sink.h"
 #include "source.h"
@@ -15,12 +16,16 @@ struct uw_tool {
 	struct uw_progress progress;
 	struct uw_job job; /* borrows the two above: the tool must not be moved */
 	uint64_t start_ns;
+	uint64_t end_ns; /* when it has to stop; UINT64_MAX: never */
 	_Atomic uint64_t spent_ns[UW_NSTAGES];
 };
 
-/* nthreads 0: all CPUs available. Installs the signal handlers. Ends the program (exit 2) if UW_CPU_LEVEL names no
- * level. */
+/* nthreads 0: what UNWEIGHT_THREADS says, or all CPUs available. Installs the signal handlers. Ends the program (exit
+ * 2) if that is no number, or UW_CPU_LEVEL names no level. */
 void uw_tool_init(struct uw_tool *tool, unsigned nthreads);
+
+/* What --base names, *base NULL if `path` is; close it in any case. The exit code, after printing a failure. */
+int uw_tool_open_base(const struct uw_tool *tool, const char *path, struct uw_bundle_base **base);
 
 /* Shows the source's warnings, and lets signals stop its waiting. */
 void uw_tool_watch(struct uw_tool *tool, struct uw_source *source);

@@ -23,6 +23,8 @@ extern "C" {
 #define UW_BYTES_GROUP_NBYTES (UINT64_C(1) << 23) /* orders 0 and 1 */
 #define UW_BLOCK_ROWS 64u                          /* rows of a row block, order 2 */
 #define UW_MAX_TILED_COLS (UINT64_C(1) << 17)
+#define UW_BASE_DIGEST_NBYTES 32u
+#define UW_REFERENCE_NBYTES 16u /* at the beginning of a group of coding COPY or DELTA */
 
 enum uw_extent_kind {
 	UW_EXTENT_OPAQUE = 0,
@@ -73,6 +75,16 @@ struct uw_group {
 	uint8_t ntables;
 };
 
+/* What a group of coding COPY or DELTA refers to: as many bytes of a source file of the base as the group has. */
+struct uw_reference {
+	uint64_t file; /* its number among the base's files by ascending path */
+	uint64_t off;
+};
+
+/* The first UW_REFERENCE_NBYTES stored bytes of such a group, and back; UW_ERR_LAYOUT if a reserved field is not 0. */
+void uw_reference_store(const struct uw_reference *reference, uint8_t *stored);
+UW_MUST_CHECK enum uw_status uw_reference_load(const uint8_t *stored, struct uw_reference *reference);
+
 /* Hashes, canonical form. Thread-safe. */
 void uw_hash64(const void *data, size_t nbytes, uint8_t out[8]);
 struct uw_hash128; /* streaming XXH3-128 */
@@ -101,6 +113,10 @@ struct uw_writer;
  */
 UW_MUST_CHECK enum uw_status uw_writer_open(struct uw_writer **w, uw_write_fn write, void *ctx, uint64_t src_nbytes,
 					    struct uw_error *err);
+/* The same for a container whose groups may refer to a base: `digest` are the 32 bytes of its source digest (SPEC.md 1.1),
+ * NULL without a base. */
+UW_MUST_CHECK enum uw_status uw_writer_open_based(struct uw_writer **w, uw_write_fn write, void *ctx,
+						  uint64_t src_nbytes, const uint8_t *digest, struct uw_error *err);
 /* `stored` may be NULL if the write function was NULL at open: then only sizes are computed (a dry run). */
 UW_MUST_CHECK enum uw_status uw_writer_group(struct uw_writer *w, const void *stored, const struct uw_group *group,
 					     struct uw_error *err);
@@ -126,6 +142,8 @@ struct uw_index {
 	uint64_t nextents;
 	uint64_t ngroups;
 	uint64_t index_off;
+	bool based;      /* groups may refer to a base */
+	uint8_t base[UW_BASE_DIGEST_NBYTES]; /* its source digest; zeros if there is none */
 	struct uw_container_id id;
 	const struct uw_extent *extents;
 	const struct uw_group *groups;

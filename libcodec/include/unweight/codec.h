@@ -50,6 +50,8 @@ enum uw_coding {
 	UW_CODING_ZSTD = 1,
 	UW_CODING_H = 2,
 	UW_CODING_P4 = 3,
+	UW_CODING_COPY = 4,  /* this and the next refer to a base: not the codec's business */
+	UW_CODING_DELTA = 5,
 };
 
 /* How decoded weights are stored. STREAM goes past the caches: for output that is larger than they are and not used

@@ -32,10 +32,25 @@ enum uw_stage {
 struct uw_job {
 	const struct uw_cpu_ops *ops;
 	unsigned nthreads;                             /* at least 1; never changes a result */
+	/* Most bytes that the buffers of what is under way may take, 0 for no bound: fewer threads work if it is not
+	 * enough for all of them, UW_ERR_NOMEM if it is not enough for one. Lists of groups and tensors come on top. */
+	uint64_t memory;
 	bool (*cancelled)(void *ctx);                  /* true: stop soon with UW_ERR_CANCELLED */
 	void (*progress)(void *ctx, uint64_t nbytes);  /* so many more source bytes are done */
 	void (*spent)(void *ctx, enum uw_stage stage, uint64_t ns); /* time of one thread, waiting for I/O included */
 	void *ctx;
+};
+
+/*
+ * A base: a model whose bytes groups may be copies of, or differences from (SPEC.md section 4). `read` gives nbytes of
+ * the source file of this number, or an error that says that it is the base's; a range that is not in the base is
+ * UW_ERR_LAYOUT. Called from any thread.
+ */
+struct uw_base {
+	enum uw_status (*read)(void *ctx, const struct uw_reference *reference, void *dst, size_t nbytes,
+			       struct uw_error *err);
+	void *ctx;
+	uint8_t digest[UW_BASE_DIGEST_NBYTES]; /* its source digest */
 };
 
 /* ---- packing ------------------------------------------------------------------------------ */
@@ -55,15 +70,22 @@ struct uw_pack_options {
 	bool prove; /* decode each group and compare it with its source before it is written: UW_ERR_INTERNAL */
 	/* All source bytes, in order, while groups before are written; may be NULL. */
 	void (*source)(void *ctx, const void *data, size_t nbytes);
+	uint64_t read_nbytes; /* most memory that one read of the source takes, for uw_job.memory */
 	void (*group)(void *ctx, const struct uw_packed_group *packed); /* in order; may be NULL */
+	/* Not NULL: stores only what differs from it. The container can then be restored with this base only. */
+	const struct uw_base *base;
+	/* With a base: where in it a slice of an extent probably has its likeness; false if it has none. Whatever it says,
+	 * what is packed is right. From any thread. */
+	bool (*like)(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
+		     struct uw_reference *reference);
 	void *ctx;
 };
 
 /*
  * Packs `src`, cut into `extents` (which tile it), into a container written through `write` in order; a NULL `write`
- * only measures; NULL `options` are the defaults. The bytes written depend on the source bytes, the extents and the
- * profile alone. Peak memory: about 64 MiB for each of nthreads + 1 groups at worst (one group with one thread), 33
- * MiB on usual shapes.
+ * only measures; NULL `options` are the defaults. The bytes written depend on the source bytes, the extents, the
+ * profile and the base alone. Peak memory: about 64 MiB for each of nthreads + 1 groups at worst (one group with one
+ * thread), 33 MiB on usual shapes; with a base 32 MiB more at worst, for its bytes and the differences.
  */
 UW_MUST_CHECK enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profile,
 					       const struct uw_blob *src, const struct uw_extent *extents,
@@ -78,9 +100,11 @@ struct uw_container {
 	struct uw_blob blob; /* borrowed: what it reads must outlive the container */
 	struct uw_index *index;
 	const struct uw_cpu_ops *ops;
+	const struct uw_base *base; /* borrowed; NULL: groups that refer to a base are UW_ERR_BASE */
 };
 
-/* O(index); validates all of it, touches no payload. Close frees. `ops` is borrowed. */
+/* O(index); validates all of it, touches no payload. Close frees. `ops` is borrowed. The caller sets the base, if it is
+ * the one that the index names. */
 UW_MUST_CHECK enum uw_status uw_container_open(const struct uw_blob *blob, const struct uw_cpu_ops *ops,
 					       struct uw_container *container, struct uw_error *err);
 void uw_container_close(struct uw_container *container);
@@ -103,6 +127,9 @@ struct uw_pieces {
 UW_MUST_CHECK enum uw_status uw_container_restore(const struct uw_container *container, const struct uw_job *job,
 						  uint64_t first, uint64_t n, const struct uw_pieces *pieces,
 						  struct uw_error *err);
+
+/* Most memory that one read through uw_container_source_blob takes. */
+uint64_t uw_container_read_nbytes(const struct uw_container *container);
 
 /* Reads all stored bytes: checks the hash of every group and that the padding is zero. Decodes nothing. */
 UW_MUST_CHECK enum uw_status uw_container_check(const struct uw_container *container, const struct uw_job *job,

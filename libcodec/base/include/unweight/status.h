@@ -37,6 +37,7 @@ enum uw_status {
 	UW_ERR_EXISTS = 13,      /* the output is already there */
 	UW_ERR_NOT_FOUND = 14,   /* no such file, tensor or entry */
 	UW_ERR_CANCELLED = 15,   /* stopped on request */
+	UW_ERR_BASE = 16,        /* needs the base that it was made with: none was given, or another */
 	/* the container's bytes */
 	UW_ERR_MAGIC = 20,     /* not a file of ours */
 	UW_ERR_VERSION = 21,   /* a major version we do not know */

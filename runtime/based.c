@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "based.h"
+
+#include <string.h>
+#include <zstd.h>
+#include <zstd_errors.h>
+
+#include "unweight/bytes.h"
+
+/* Differences that are sorted hold no strings to look for, only bytes to count: level 3 takes longer and makes them
+ * larger. */
+#define ZSTD_LEVEL 1
+
+/* ---- differences ---- */
+
+/* The class of a value: all but the lower mantissa bits of a BF16 value, but for its sign. An update of a model moves
+ * values of like size by a like number of steps. */
+static unsigned class_of(const uint8_t *value)
+{
+	return uw_load_le16(value) >> 7 & 0xFF;
+}
+
+/* Place of the first value of each class, among n values by ascending class. */
+static void find_places(const uint8_t *base, uint64_t n, uint64_t place[256])
+{
+	uint64_t at = 0;
+
+	memset(place, 0, 256 * sizeof(*place));
+	for (uint64_t i = 0; i < n; i++)
+		place[class_of(base + 2 * i)]++;
+	for (unsigned c = 0; c < 256; c++) {
+		uint64_t count = place[c];
+
+		place[c] = at;
+		at += count;
+	}
+}
+
+/* SPEC.md section 4: n differences by ascending class, upper bytes before lower ones. */
+static void difference(const uint8_t *base, const uint8_t *src, uint64_t n, uint8_t *planes)
+{
+	uint64_t place[256];
+
+	find_places(base, n, place);
+	for (uint64_t i = 0; i < n; i++) {
+		unsigned d = (uw_load_le16(src + 2 * i) - uw_load_le16(base + 2 * i)) & 0xFFFF;
+		unsigned folded = (d << 1 ^ (d & 0x8000 ? 0xFFFF : 0)) & 0xFFFF; /* sign last: small either way is small */
+		uint64_t at = place[class_of(base + 2 * i)]++;
+
+		planes[at] = (uint8_t)(folded >> 8);
+		planes[n + at] = (uint8_t)folded;
+	}
+}
+
+/* The inverse: the base's values become the group's. */
+static void add(const uint8_t *planes, uint64_t n, uint8_t *values)
+{
+	uint64_t place[256];
+
+	find_places(values, n, place);
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t at = place[class_of(values + 2 * i)]++;
+		unsigned folded = (unsigned)planes[at] << 8 | planes[n + at];
+		unsigned d = folded >> 1 ^ (folded & 1 ? 0xFFFF : 0);
+
+		uw_store_le16(values + 2 * i, (uint16_t)(uw_load_le16(values + 2 * i) + d));
+	}
+}
+
+/* ---- encoding ---- */
+
+static void take(struct uw_group_encoder *encoder, enum uw_coding coding, uint64_t nbytes)
+{
+	encoder->stored = encoder->delta.data;
+	encoder->group = (struct uw_group){ .nbytes = nbytes, .coding = (uint8_t)coding };
+	uw_hash64(encoder->stored, (size_t)nbytes, encoder->group.xxh64);
+}
+
+static bool can_differ(const struct uw_extent *extent)
+{
+	return extent->dtype == UW_DTYPE_BF16 || extent->dtype == UW_DTYPE_F16;
+}
+
+/* Differences behind the reference in encoder->delta; *nbytes is all of it, or UINT64_MAX: not smaller than the source.
+ * They pass through the scratch memory: nothing is there before the codec has run. */
+static enum uw_status try_delta(struct uw_group_encoder *encoder, const struct uw_slice *slice, const uint8_t *src,
+				uint64_t *nbytes, struct uw_error *err)
+{
+	uint64_t room = encoder->delta.nbytes - UW_REFERENCE_NBYTES;
+	enum uw_status status = uw_buffer_reserve(&encoder->scratch, slice->src_nbytes, err);
+	size_t n;
+
+	*nbytes = UINT64_MAX;
+	if (status != UW_OK)
+		return status;
+	difference(encoder->base.data, src, slice->src_nbytes / 2, encoder->scratch.data);
+	n = ZSTD_compress(encoder->delta.data + UW_REFERENCE_NBYTES, (size_t)room, encoder->scratch.data,
+			  (size_t)slice->src_nbytes, ZSTD_LEVEL);
+	if (ZSTD_isError(n) && ZSTD_getErrorCode(n) != ZSTD_error_dstSize_tooSmall)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "zstd: %s", ZSTD_getErrorName(n));
+	if (!ZSTD_isError(n))
+		*nbytes = UW_REFERENCE_NBYTES + n;
+	return UW_OK;
+}
+
+enum uw_status uw_based_encode(struct uw_group_encoder *encoder, const struct uw_cpu_ops *ops, enum uw_profile profile,
+			       const struct uw_base *base, const struct uw_reference *like,
+			       const struct uw_extent *extent, const struct uw_slice *slice, uint8_t *src,
+			       struct uw_error *err)
+{
+	enum uw_status status = uw_buffer_reserve(&encoder->base, slice->src_nbytes, err);
+	uint64_t nbytes = UINT64_MAX;
+
+	encoder->planned = false;
+	if (status == UW_OK)
+		status = uw_buffer_reserve(&encoder->delta, slice->src_nbytes + UW_REFERENCE_NBYTES, err);
+	if (status == UW_OK)
+		status = base->read(base->ctx, like, encoder->base.data, (size_t)slice->src_nbytes, err);
+	if (status != UW_OK)
+		return status;
+	uw_reference_store(like, encoder->delta.data);
+	if (slice->src_nbytes > UW_REFERENCE_NBYTES &&
+	    memcmp(encoder->base.data, src, (size_t)slice->src_nbytes) == 0) {
+		take(encoder, UW_CODING_COPY, UW_REFERENCE_NBYTES);
+		return UW_OK;
+	}
+	if (can_differ(extent))
+		status = try_delta(encoder, slice, src, &nbytes, err);
+	/* no coding of weights takes less than half: their signs and mantissas are stored as they are */
+	if (status == UW_OK && nbytes > slice->src_nbytes / 2)
+		status = uw_group_encode(encoder, ops, profile, extent, slice, src, err);
+	else
+		encoder->group.nbytes = UINT64_MAX;
+	if (status == UW_OK && nbytes < encoder->group.nbytes)
+		take(encoder, UW_CODING_DELTA, nbytes);
+	return status;
+}
+
+/* ---- decoding ---- */
+
+enum uw_status uw_based_decode(const struct uw_base *base, const struct uw_slice *slice, const struct uw_group *group,
+			       const uint8_t *stored, struct uw_buffer *buffer, uint8_t *dst, struct uw_error *err)
+{
+	struct uw_reference reference;
+	enum uw_status status;
+
+	if (uw_reference_load(stored, &reference) != UW_OK)
+		return uw_fail(err, UW_ERR_LAYOUT, group->off, "reference: reserved field is not 0");
+	status = base->read(base->ctx, &reference, dst, (size_t)slice->src_nbytes, err);
+	if (status != UW_OK || group->coding == UW_CODING_COPY)
+		return status;
+	status = uw_buffer_reserve(buffer, slice->src_nbytes, err);
+	if (status == UW_OK)
+		status = uw_frame_decode(group, stored + UW_REFERENCE_NBYTES, group->nbytes - UW_REFERENCE_NBYTES,
+					 buffer->data, slice->src_nbytes, err);
+	if (status == UW_OK)
+		add(buffer->data, slice->src_nbytes / 2, dst);
+	return status;
+}
