@@ -44,7 +44,8 @@ static void difference(const uint8_t *base, const uint8_t *src, uint64_t n, uint
 	find_places(base, n, place);
 	for (uint64_t i = 0; i < n; i++) {
 		unsigned d = (uw_load_le16(src + 2 * i) - uw_load_le16(base + 2 * i)) & 0xFFFF;
-		unsigned folded = (d << 1 ^ (d & 0x8000 ? 0xFFFF : 0)) & 0xFFFF; /* sign last: small either way is small */
+		/* the sign last: what is small either way is small */
+		unsigned folded = (d << 1 ^ (d & 0x8000 ? 0xFFFF : 0)) & 0xFFFF;
 		uint64_t at = place[class_of(base + 2 * i)]++;
 
 		planes[at] = (uint8_t)(folded >> 8);
