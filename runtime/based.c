@@ -20,51 +20,87 @@ static unsigned class_of(const uint8_t *value)
 	return uw_load_le16(value) >> 7 & 0xFF;
 }
 
-/* Place of the first value of each class, among n values by ascending class. */
-static void find_places(const uint8_t *base, uint64_t n, uint64_t place[256])
+/* n values in four runs, the last one with what is left over, that are walked side by side: where the next value of a
+ * class goes depends on the one before it, and waiting for that is what takes the time. */
+#define NRUNS 4
+
+struct places {
+	uint64_t next[NRUNS][256]; /* of each class, among n values by ascending class */
+	uint64_t nrun;             /* values of a run */
+};
+
+static void find_places(const uint8_t *base, uint64_t n, struct places *places)
 {
-	uint64_t at = 0;
+	uint64_t nrun = n / NRUNS, at = 0;
 
-	memset(place, 0, 256 * sizeof(*place));
-	for (uint64_t i = 0; i < n; i++)
-		place[class_of(base + 2 * i)]++;
-	for (unsigned c = 0; c < 256; c++) {
-		uint64_t count = place[c];
-
-		place[c] = at;
-		at += count;
+	memset(places, 0, sizeof(*places));
+	places->nrun = nrun;
+	for (uint64_t i = 0; i < nrun; i++) {
+		for (unsigned k = 0; k < NRUNS; k++)
+			places->next[k][class_of(base + 2 * (k * nrun + i))]++;
 	}
+	for (uint64_t i = NRUNS * nrun; i < n; i++)
+		places->next[NRUNS - 1][class_of(base + 2 * i)]++;
+	for (unsigned c = 0; c < 256; c++) {
+		for (unsigned k = 0; k < NRUNS; k++) {
+			uint64_t count = places->next[k][c];
+
+			places->next[k][c] = at;
+			at += count;
+		}
+	}
+}
+
+/* One of n differences to its place. */
+static inline void put_difference(const uint8_t *base, const uint8_t *src, uint64_t n, uint64_t next[256],
+				  uint8_t *planes)
+{
+	unsigned d = (uw_load_le16(src) - uw_load_le16(base)) & 0xFFFF;
+	unsigned folded = (d << 1 ^ (d & 0x8000 ? 0xFFFF : 0)) & 0xFFFF; /* the sign last: what is small stays so */
+	uint64_t at = next[class_of(base)]++;
+
+	planes[at] = (uint8_t)(folded >> 8);
+	planes[n + at] = (uint8_t)folded;
 }
 
 /* SPEC.md section 4: n differences by ascending class, upper bytes before lower ones. */
 static void difference(const uint8_t *base, const uint8_t *src, uint64_t n, uint8_t *planes)
 {
-	uint64_t place[256];
+	struct places places;
 
-	find_places(base, n, place);
-	for (uint64_t i = 0; i < n; i++) {
-		unsigned d = (uw_load_le16(src + 2 * i) - uw_load_le16(base + 2 * i)) & 0xFFFF;
-		unsigned folded = (d << 1 ^ (d & 0x8000 ? 0xFFFF : 0)) & 0xFFFF; /* sign last: small either way is small */
-		uint64_t at = place[class_of(base + 2 * i)]++;
+	find_places(base, n, &places);
+	for (uint64_t i = 0; i < places.nrun; i++) {
+		for (unsigned k = 0; k < NRUNS; k++) {
+			uint64_t off = 2 * (k * places.nrun + i);
 
-		planes[at] = (uint8_t)(folded >> 8);
-		planes[n + at] = (uint8_t)folded;
+			put_difference(base + off, src + off, n, places.next[k], planes);
+		}
 	}
+	for (uint64_t i = NRUNS * places.nrun; i < n; i++)
+		put_difference(base + 2 * i, src + 2 * i, n, places.next[NRUNS - 1], planes);
+}
+
+static inline void add_difference(const uint8_t *planes, uint64_t n, uint64_t next[256], uint8_t *value)
+{
+	uint64_t at = next[class_of(value)]++;
+	unsigned folded = (unsigned)planes[at] << 8 | planes[n + at];
+	unsigned d = folded >> 1 ^ (folded & 1 ? 0xFFFF : 0);
+
+	uw_store_le16(value, (uint16_t)(uw_load_le16(value) + d));
 }
 
 /* The inverse: the base's values become the group's. */
 static void add(const uint8_t *planes, uint64_t n, uint8_t *values)
 {
-	uint64_t place[256];
+	struct places places;
 
-	find_places(values, n, place);
-	for (uint64_t i = 0; i < n; i++) {
-		uint64_t at = place[class_of(values + 2 * i)]++;
-		unsigned folded = (unsigned)planes[at] << 8 | planes[n + at];
-		unsigned d = folded >> 1 ^ (folded & 1 ? 0xFFFF : 0);
-
-		uw_store_le16(values + 2 * i, (uint16_t)(uw_load_le16(values + 2 * i) + d));
+	find_places(values, n, &places);
+	for (uint64_t i = 0; i < places.nrun; i++) {
+		for (unsigned k = 0; k < NRUNS; k++)
+			add_difference(planes, n, places.next[k], values + 2 * (k * places.nrun + i));
 	}
+	for (uint64_t i = NRUNS * places.nrun; i < n; i++)
+		add_difference(planes, n, places.next[NRUNS - 1], values + 2 * i);
 }
 
 /* ---- encoding ---- */

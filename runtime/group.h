@@ -41,7 +41,8 @@ void uw_group_encoder_free(struct uw_group_encoder *encoder);
 UW_MUST_CHECK enum uw_status uw_frame_decode(const struct uw_group *group, const uint8_t *frame, uint64_t nbytes,
 					     uint8_t *dst, uint64_t dst_nbytes, struct uw_error *err);
 
-/* Decodes into slice->src_nbytes bytes at dst (aligned to 2). Not for groups that refer to a base (based.h). Errors carry the offset within the container. */
+/* Decodes into slice->src_nbytes bytes at dst (aligned to 2). Not for groups that refer to a base (based.h). Errors
+ * carry the offset within the container. */
 UW_MUST_CHECK enum uw_status uw_group_decode(const struct uw_cpu_ops *ops, const struct uw_extent *extent,
 					     const struct uw_slice *slice, const struct uw_group *group,
 					     const uint8_t *stored, uint8_t *dst, struct uw_error *err);

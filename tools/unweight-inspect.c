@@ -293,8 +293,9 @@ static void print_files(const json_t *report)
 		printf(": %lld bytes, stored as %lld%s", number_of(file, "bytes"), number_of(file, "stored_bytes"),
 		       json_is_true(json_object_get(file, "container")) ? " in a container" : ", plain");
 		if (json_object_get(file, "copy_groups") != NULL)
-			printf("; of %lld groups %lld copied from the base, %lld differences", number_of(file, "groups"),
-			       number_of(file, "copy_groups"), number_of(file, "delta_groups"));
+			printf("; of %lld groups %lld copied from the base, %lld differences",
+			       number_of(file, "groups"), number_of(file, "copy_groups"),
+			       number_of(file, "delta_groups"));
 		putchar('\n');
 		if (json_array_size(tensors) != 0)
 			printf("  %-8s %-16s %-6s %-6s %14s %14s %8s %8s  %s\n", "dtype", "shape", "coding", "order",

@@ -32,8 +32,8 @@ struct uw_base_matches {
 	uint64_t n;
 };
 
-/* Finds them, by XXH3-128: reads those tensors of `blob`, which `extents` tile, that have no likeness and are of the size
- * and dtype of one in the base. Free with uw_base_matches_free, after failure too. */
+/* Finds them, by XXH3-128: reads those tensors of `blob`, which `extents` tile, that have no likeness and are of the
+ * size and dtype of one in the base. Free with uw_base_matches_free, after failure too. */
 UW_MUST_CHECK enum uw_status uw_bundle_base_match(const struct uw_bundle_base *base, const struct uw_job *job,
 						  const struct uw_blob *blob, const struct uw_extent *extents,
 						  uint64_t nextents, struct uw_base_matches *matches,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A whole container: opened, checked, restored, and read through the blob that decodes; all of them agree. A base it gets
- * too: two files of the same simple bytes. */
+/* A whole container: opened, checked, restored, and read through the blob that decodes; all of them agree. Without a
+ * base, then with one: two files of the same simple bytes. */
 #include "fuzz.h"
 
 #define BASE_NBYTES (1u << 20)

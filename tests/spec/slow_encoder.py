@@ -7,10 +7,10 @@ It handles one weight at a time and is no model of a good one: it shows what eac
 import io
 import json
 import random
-from struct import pack, pack_into, unpack_from
+from struct import pack, pack_into, unpack, unpack_from
 
 import unweight_decoder as unweight
-from unweight_decoder import BYTES, H, LINEAR, OPAQUE, P4, RAW, SAFETENSORS_HEADER, TENSOR, TILED, ZSTD
+from unweight_decoder import BYTES, COPY, DELTA, H, LINEAR, OPAQUE, P4, RAW, SAFETENSORS_HEADER, TENSOR, TILED, ZSTD
 from xxh3 import xxh3_64, xxh3_128
 
 
@@ -227,6 +227,26 @@ def zstd_stored(data):
     return ZSTD, 0, 0, b"\x28\xb5\x2f\xfd\xa0" + pack("<I", len(data)) + pack("<I", len(data) << 3 | 1)[:3] + data
 
 
+def reference(file, at):
+    return pack("<IIQ", file, 0, at)
+
+
+def copied(file, at):
+    return COPY, 0, 0, reference(file, at)
+
+
+def delta(file, at, base, data):
+    """What differs in `data` from `base`, words of the base's file from `at` on, in the words of the specification"""
+    folded = []
+    for c in range(256):
+        for b, w in zip(*(unpack("<%dH" % (len(x) // 2), x) for x in (base, data))):
+            if (b >> 7) % 256 == c:
+                d = (w - b) % 65536
+                folded.append(2 * d if d < 32768 else 2 * (65535 - d) + 1)
+    planes = bytes(f >> 8 for f in folded) + bytes(f & 255 for f in folded)
+    return DELTA, 0, 0, reference(file, at) + zstd_stored(planes)[3]
+
+
 def digest64(data):
     return pack(">Q", xxh3_64(data))
 
@@ -235,9 +255,10 @@ def digest128(data):
     return xxh3_128(data).to_bytes(16, "big")
 
 
-def container(extents):
-    """extents: dictionaries of kind, dtype, order, name, dimensions, data and groups, the last as Coded.seal() gives them"""
-    out = bytearray(b"\x89UWC\r\n\x1a\n" + pack("<HHIQQ24x", 1, 0, 0, 0, 0))
+def container(extents, base=b""):
+    """extents: dictionaries of kind, dtype, order, name, dimensions, data and groups, the last as Coded.seal() gives them.
+    base: its digest, 32 bytes, if there is one."""
+    out = bytearray(b"\x89UWC\r\n\x1a\n" + pack("<HHIQQ24x", 1, 0, 0, base != b"", 0))
     out += digest64(out)
     extent_records, group_records, dimensions, names = b"", b"", b"", b""
     for x in extents:
@@ -253,7 +274,7 @@ def container(extents):
     out += bytes(-len(out) % 64)
     source_size = sum(len(x["data"]) for x in extents)
     index = pack("<QIIIIQ", source_size, len(extents), len(group_records) // 32, len(dimensions) // 8, len(names), 0)
-    index = pad(index + extent_records + group_records + dimensions + names, 8)
+    index = pad(index + base + extent_records + group_records + dimensions + names, 8)
     trailer = pack("<QQQ8s16x", len(out), len(index), len(out) + len(index) + 64, digest64(index))
     return bytes(out + index + trailer + digest64(trailer) + b"\x89UWT\r\n\x1a\n")
 

@@ -11,7 +11,7 @@ from struct import unpack_from
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import unweight_decoder as unweight
-from slow_encoder import (bf16, bits_to_bytes, canonical_codes, Coded, container, decode, example, flip, linear,
+from slow_encoder import (bf16, bits_to_bytes, canonical_codes, Coded, container, copied, decode, delta, example, flip, linear,
                           opaque, pseudo, raw, reseal, safetensors, small, source_of, tensor, zstd_stored)
 from unweight_decoder import BYTES, H, LINEAR, P4, RAW, TILED, ZSTD, Corrupt
 
@@ -123,6 +123,53 @@ class ContainerTest(unittest.TestCase):
         self.assertCorrupt(container([head, dict(x, name=b"\xff")]), "UTF-8")
         self.assertCorrupt(container([head, dict(x, dimensions=(1, 3))]), "other dimensions")
         self.assertCorrupt(container([head, dict(x, dtype=3)]), "other dtype")
+
+    def test_base(self):
+        """Copies of and differences from files of a base, and references that lead nowhere"""
+        files = bytes(range(200)), bf16(3000)
+        before, after = files[1][500:2548], bytearray(files[1][500:2548])
+        after[::6] = bytes(b ^ 0x81 for b in after[::6])
+        after[1] ^= 0xFF
+        digest = bytes(range(32))
+
+        class Base:
+            def read(self, number, at, size):
+                unweight.check(number < 2 and at + size <= len(files[number]), "reference: not in the base")
+                return files[number][at:at + size]
+
+        def make(*groups, dtype=10):
+            data = (bytes(after), before, files[0][7:107])
+            return container(safetensors(tensor("moved", dtype, (1024,), BYTES, data[0], groups[0]),
+                                         tensor("same", 7, (512, 2), BYTES, data[1], groups[1]),
+                                         tensor("u", 2, (100,), BYTES, data[2], groups[2])), digest)
+
+        good = delta(1, 500, before, after), copied(1, 500), copied(0, 7)
+        for dtype in 10, 9:
+            opened = unweight.Container(io.BytesIO(make(*good, dtype=dtype)))
+            self.assertEqual(opened.base, digest.hex())
+            self.assertEqual(b"".join(opened.decode(Base()))[-4196:], bytes(after) + before + files[0][7:107])
+
+        def bad(reason, *groups, dtype=10):
+            with self.assertRaisesRegex(Corrupt, reason):
+                list(unweight.Container(io.BytesIO(make(*(groups + good[len(groups):]), dtype=dtype))).decode(Base()))
+
+        stored = good[0][3]
+        bad("not in the base", delta(2, 500, before, after))
+        bad("not in the base", good[0], copied(1, 3953))
+        bad("not in the base", good[0], copied(1, 1 << 63))
+        bad("wrong hash", good[0], copied(1, 502))
+        bad("reserved", (5, 0, 0, stored[:4] + b"\1" + stored[5:]))
+        bad("size of a reference", good[0], (4, 0, 0, bytes(17)))
+        bad("where there are none", good[0], (4, 1, 0, bytes(16)))
+        bad("group", (5, 0, 0, stored[:16]))
+        bad("group", (5, 0, 0, stored[:-1]))
+        bad("group", (5, 0, 0, stored + b"\0"))
+        bad("of such a dtype", *good, dtype=7)
+        bad("of such a dtype", good[0], good[1], (5, 0, 0, stored))
+        with self.assertRaises(Corrupt):
+            decode(make(*good)[:16] + b"\0" + make(*good)[17:])
+        with self.assertRaises(Corrupt):
+            decode(reseal(make(*good)[:16] + b"\0" + make(*good)[17:]))
 
     def test_group_records(self):
         def bad(reason, coding, tables, patches, stored):

@@ -163,7 +163,8 @@ static enum uw_coding round_trip(struct model *m, uint64_t off, uint8_t dtype, u
 	uint8_t *dst = malloc((size_t)(2 * n)), hash[8];
 	enum uw_coding coding;
 
-	assert_int_equal(uw_based_encode(&encoder, &ops, UW_PROFILE_DISTRIBUTION, &base, &like, &extent, &slice, src, NULL), UW_OK);
+	assert_int_equal(uw_based_encode(&encoder, &ops, UW_PROFILE_DISTRIBUTION, &base, &like, &extent, &slice, src,
+					 NULL), UW_OK);
 	uw_hash64(encoder.stored, (size_t)encoder.group.nbytes, hash);
 	assert_memory_equal(hash, encoder.group.xxh64, sizeof(hash));
 	coding = (enum uw_coding)encoder.group.coding;
@@ -171,7 +172,8 @@ static enum uw_coding round_trip(struct model *m, uint64_t off, uint8_t dtype, u
 	if (uw_group_is_based(&encoder.group))
 		assert_int_equal(decode(m, coding, encoder.stored, *nbytes, dst, n, NULL), UW_OK);
 	else
-		assert_int_equal(uw_group_decode(&ops, &extent, &slice, &encoder.group, encoder.stored, dst, NULL), UW_OK);
+		assert_int_equal(uw_group_decode(&ops, &extent, &slice, &encoder.group, encoder.stored, dst, NULL),
+				 UW_OK);
 	assert_memory_equal(dst, src, (size_t)(2 * n));
 	uw_group_encoder_free(&encoder);
 	free(dst);
@@ -227,7 +229,9 @@ static void models_come_back(void **state)
 static void failures_of_the_base_come_through(void **state)
 {
 	static const enum uw_status statuses[] = { UW_ERR_IO, UW_ERR_CHECKSUM, UW_ERR_NOMEM, UW_ERR_CANCELLED };
-	struct uw_extent extent = { .src_nbytes = 64, .kind = UW_EXTENT_TENSOR, .dtype = UW_DTYPE_BF16, .order = UW_ORDER_LINEAR };
+	struct uw_extent extent = {
+		.src_nbytes = 64, .kind = UW_EXTENT_TENSOR, .dtype = UW_DTYPE_BF16, .order = UW_ORDER_LINEAR,
+	};
 	struct uw_slice slice = { .src_nbytes = 64, .nrows = 1, .ncols = 32 };
 	struct uw_reference like = { 1, 0 };
 	uint8_t bytes[64] = { 0 }, stored[UW_REFERENCE_NBYTES], dst[64];
@@ -239,8 +243,8 @@ static void failures_of_the_base_come_through(void **state)
 		struct uw_group_encoder encoder = { 0 };
 
 		m.fails = statuses[i];
-		assert_int_equal(uw_based_encode(&encoder, &ops, UW_PROFILE_DISTRIBUTION, &base, &like, &extent, &slice, bytes, NULL),
-				 statuses[i]);
+		assert_int_equal(uw_based_encode(&encoder, &ops, UW_PROFILE_DISTRIBUTION, &base, &like, &extent,
+						 &slice, bytes, NULL), statuses[i]);
 		uw_group_encoder_free(&encoder);
 		assert_int_equal(decode(&m, UW_CODING_COPY, stored, sizeof(stored), dst, 32, NULL), statuses[i]);
 	}
@@ -251,7 +255,8 @@ static void hostile_groups_are_refused(void **state)
 	uint8_t bytes[64] = { 0 }, planes[65] = { 0 }, stored[128], dst[64];
 	struct model m = { .data = bytes, .nbytes = sizeof(bytes) };
 	static const struct uw_reference beyond[] = {
-		{ 0, 0 }, { 2, 0 }, { UINT32_MAX, 0 }, { 1, 1 }, { 1, 64 }, { 1, 65 }, { 1, UINT64_MAX }, { 1, UINT64_MAX - 63 },
+		{ 0, 0 }, { 2, 0 }, { UINT32_MAX, 0 }, { 1, 1 }, { 1, 64 }, { 1, 65 }, { 1, UINT64_MAX },
+		{ 1, UINT64_MAX - 63 },
 	};
 	size_t n;
 
@@ -263,7 +268,8 @@ static void hostile_groups_are_refused(void **state)
 	uw_reference_store(&(struct uw_reference){ 1, 0 }, stored);
 	for (uint32_t nbytes = 63; nbytes <= 65; nbytes++) {
 		n = UW_REFERENCE_NBYTES + make_frame(planes, nbytes, stored + UW_REFERENCE_NBYTES);
-		assert_int_equal(decode(&m, UW_CODING_DELTA, stored, n, dst, 32, NULL), nbytes == 64 ? UW_OK : UW_ERR_LAYOUT);
+		assert_int_equal(decode(&m, UW_CODING_DELTA, stored, n, dst, 32, NULL),
+				 nbytes == 64 ? UW_OK : UW_ERR_LAYOUT);
 	}
 	n = UW_REFERENCE_NBYTES + make_frame(planes, 64, stored + UW_REFERENCE_NBYTES);
 	for (size_t cut = UW_REFERENCE_NBYTES + 1; cut < n; cut++)

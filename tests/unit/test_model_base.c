@@ -28,7 +28,9 @@ static void train(void)
 	for (size_t i = 0; i < COUNT(wants); i++) {
 		size_t end = i + 1 < COUNT(wants) ? source.off[i + 1] : source.nbytes;
 
-		for (size_t at = source.off[i]; wants[i].size == 2 && strcmp(wants[i].name, "same") != 0 && at < end; at += 6)
+		if (wants[i].size != 2 || strcmp(wants[i].name, "same") == 0)
+			continue;
+		for (size_t at = source.off[i]; at < end; at += 6)
 			source.bytes[at] ^= 1;
 	}
 }
@@ -101,14 +103,18 @@ static void columns_and_rows(void **state)
 
 	(void)state;
 	assert_int_equal(uw_tensor_read(model, t, &slice, got, sizeof(got), NULL), UW_OK);
-	for (size_t r = 0; r < 117; r++)
-		assert_memory_equal(got + 170 * r, source.bytes + source.off[1] + 2 * (256 * (320 + 100 + r) + 31), 340);
+	for (size_t r = 0; r < 117; r++) {
+		const uint8_t *row = source.bytes + source.off[1] + 2 * 256 * (320 + 100 + r);
+
+		assert_memory_equal(got + 170 * r, row + 2 * 31, 340);
+	}
 	uw_model_close(&model);
 }
 
 static void multiply(const struct uw_model *model, uint64_t expert, const float *x, float *y)
 {
-	struct uw_linear_part part = { .tensor = uw_model_find(model, wants[1].name), .expert = expert, .row_end = 320 };
+	const struct uw_tensor *tensor = uw_model_find(model, wants[1].name);
+	struct uw_linear_part part = { .tensor = tensor, .expert = expert, .row_end = 320 };
 	struct uw_linear_args args = {
 		.x = x, .x_dtype = UW_DTYPE_F32, .ldx = 256, .batch = 1,
 		.y = (void *[]){ y }, .y_dtype = UW_DTYPE_F32, .ldy = (size_t[]){ 320 },

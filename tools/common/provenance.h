@@ -9,8 +9,8 @@
 
 #include "bundle.h"
 
-/* Is `digest` the source digest (uw_source_digest: SHA-256 of the text that uw_print_sums prints) or, of a bundle made from one single file, that file's SHA-256? UW_ERR_MISMATCH if
- * not. */
+/* Is `digest` the source digest (uw_source_digest: SHA-256 of the text that uw_print_sums prints) or, of a bundle made
+ * from one single file, that file's SHA-256? UW_ERR_MISMATCH if not. */
 UW_MUST_CHECK enum uw_status uw_source_expect(const struct uw_manifest *manifest,
 					      const uint8_t digest[UW_SHA256_NBYTES], struct uw_error *err);
 

@@ -113,8 +113,8 @@ struct uw_writer;
  */
 UW_MUST_CHECK enum uw_status uw_writer_open(struct uw_writer **w, uw_write_fn write, void *ctx, uint64_t src_nbytes,
 					    struct uw_error *err);
-/* The same for a container whose groups may refer to a base: `digest` are the 32 bytes of its source digest (SPEC.md 1.1),
- * NULL without a base. */
+/* The same for a container whose groups may refer to a base: `digest` are the 32 bytes of its source digest (SPEC.md
+ * 1.1), NULL without a base. */
 UW_MUST_CHECK enum uw_status uw_writer_open_based(struct uw_writer **w, uw_write_fn write, void *ctx,
 						  uint64_t src_nbytes, const uint8_t *digest, struct uw_error *err);
 /* `stored` may be NULL if the write function was NULL at open: then only sizes are computed (a dry run). */

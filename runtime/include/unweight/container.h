@@ -74,8 +74,8 @@ struct uw_pack_options {
 	void (*group)(void *ctx, const struct uw_packed_group *packed); /* in order; may be NULL */
 	/* Not NULL: stores only what differs from it. The container can then be restored with this base only. */
 	const struct uw_base *base;
-	/* With a base: where in it a slice of an extent probably has its likeness; false if it has none. Whatever it says,
-	 * what is packed is right. From any thread. */
+	/* With a base: where in it a slice of an extent probably has its likeness; false if it has none. Whatever it
+	 * says, what is packed is right. From any thread. */
 	bool (*like)(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice,
 		     struct uw_reference *reference);
 	void *ctx;

@@ -140,8 +140,8 @@ struct uw_model_options {
  * Opens the bundle at `path`; `options` may be NULL. O(size of the indexes). On success *model is to be closed with
  * uw_model_close. UW_ERR_NOT_FOUND, UW_ERR_IO, UW_ERR_MAGIC: no bundle; UW_ERR_TRUNCATED, UW_ERR_LAYOUT,
  * UW_ERR_CHECKSUM: a damaged one, *err names the file; UW_ERR_VERSION, UW_ERR_FEATURE: one of another version;
- * UW_ERR_UNSUPPORTED: two tensors of one name, no such cpu_level; UW_ERR_BASE: the bundle needs a base, *err says which,
- * and it is not the one in the options.
+ * UW_ERR_UNSUPPORTED: two tensors of one name, no such cpu_level; UW_ERR_BASE: the bundle needs a base, *err says
+ * which, and it is not the one in the options.
  */
 UW_MUST_CHECK enum uw_status uw_model_open(const char *path, const struct uw_model_options *options,
 					   struct uw_model **model, struct uw_error *err);
