@@ -11,6 +11,21 @@
 #include "ordered.h"
 #include "stage.h"
 
+#define READ_NBYTES ((uint64_t)256 << 10) /* read, then hashed while the core's own cache holds it */
+
+/* What one group needs; zero-initialise. */
+struct slot {
+	struct uw_buffer stored, out;
+	struct uw_hash128 *hash; /* of stored bytes */
+};
+
+static void free_slot(struct slot *slot)
+{
+	uw_buffer_free(&slot->stored);
+	uw_buffer_free(&slot->out);
+	uw_hash128_free(slot->hash);
+}
+
 enum uw_status uw_container_open(const struct uw_blob *blob, const struct uw_cpu_ops *ops,
 				 struct uw_container *container, struct uw_error *err)
 {
@@ -48,46 +63,55 @@ static const struct uw_extent *extent_of_group(const struct uw_container *contai
 	return &index->extents[uw_locate_group(index->extents, index->nextents, g)];
 }
 
-/* Reads the stored bytes of a group and checks their hash. *err is never NULL below here. */
-static enum uw_status read_group(const struct uw_container *container, uint64_t g, struct uw_buffer *stored,
+/* Reads the stored bytes of a group and checks their hash; they stay in the slot only if they are to be kept. *err is
+ * never NULL below here. */
+static enum uw_status read_group(const struct uw_container *container, uint64_t g, bool keep, struct slot *slot,
 				 struct uw_error *err)
 {
 	const struct uw_group *group = &container->index->groups[g];
-	enum uw_status status = uw_buffer_reserve(stored, group->nbytes, err);
+	uint64_t room = keep || group->nbytes < READ_NBYTES ? group->nbytes : READ_NBYTES;
+	enum uw_status status = uw_buffer_reserve(&slot->stored, room, err);
 	uint8_t hash[8];
 
-	if (status == UW_OK)
-		status = uw_blob_read(&container->blob, stored->data, (size_t)group->nbytes, group->off, err);
+	if (slot->hash == NULL)
+		slot->hash = uw_hash128_new();
+	if (slot->hash == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "reading");
+	uw_hash128_reset(slot->hash);
+	for (uint64_t at = 0, n; at < group->nbytes && status == UW_OK; at += n) {
+		uint8_t *dst = slot->stored.data + (keep ? at : 0);
+
+		n = group->nbytes - at < READ_NBYTES ? group->nbytes - at : READ_NBYTES;
+		status = uw_blob_read(&container->blob, dst, (size_t)n, group->off + at, err);
+		if (status == UW_OK)
+			uw_hash128_update(slot->hash, dst, (size_t)n);
+	}
 	if (status != UW_OK)
 		return status;
-	uw_hash64(stored->data, (size_t)group->nbytes, hash);
+	uw_hash128_final64(slot->hash, hash);
 	if (memcmp(hash, group->xxh64, sizeof(hash)) != 0)
 		return uw_fail(err, UW_ERR_CHECKSUM, group->off, "checksum of group %llu", (unsigned long long)g);
 	return UW_OK;
 }
 
 static enum uw_status restore_group(const struct uw_container *container, const struct uw_job *job, uint64_t g,
-				    struct uw_buffer *stored, uint8_t *dst, struct uw_error *err)
+				    struct slot *slot, uint8_t *dst, struct uw_error *err)
 {
 	uint64_t clock = uw_stage_clock(job);
 	const struct uw_extent *extent = extent_of_group(container, g);
 	const struct uw_group *group = &container->index->groups[g];
 	struct uw_slice slice;
-	enum uw_status status = read_group(container, g, stored, err);
+	enum uw_status status = read_group(container, g, true, slot, err);
 
 	uw_stage_end(job, UW_STAGE_READ, &clock);
 	uw_extent_slice(extent, g - extent->first_group, &slice);
 	if (status == UW_OK)
-		status = uw_group_decode(container->ops, extent, &slice, group, stored->data, dst, err);
+		status = uw_group_decode(container->ops, extent, &slice, group, slot->stored.data, dst, err);
 	uw_stage_end(job, UW_STAGE_CODE, &clock);
 	return status == UW_OK ? UW_OK : name_failure(extent, err);
 }
 
 /* ---- restoring in order ---- */
-
-struct slot {
-	struct uw_buffer stored, out;
-};
 
 struct walk {
 	const struct uw_container *container;
@@ -144,7 +168,7 @@ static enum uw_status restore_work(void *ctx, unsigned slot_number, uint64_t ite
 	if (status == UW_OK)
 		status = uw_buffer_reserve(&slot->out, slice.src_nbytes, err);
 	if (status == UW_OK)
-		status = restore_group(walk->container, walk->job, g, &slot->stored, slot->out.data, err);
+		status = restore_group(walk->container, walk->job, g, slot, slot->out.data, err);
 	return status;
 }
 
@@ -213,10 +237,8 @@ static enum uw_status restore_output(void *ctx, unsigned slot_number, uint64_t i
 
 static void free_slots(struct slot *slots, const struct uw_job *job)
 {
-	for (unsigned i = 0; slots != NULL && i < uw_ordered_nslots(job->nthreads); i++) {
-		uw_buffer_free(&slots[i].stored);
-		uw_buffer_free(&slots[i].out);
-	}
+	for (unsigned i = 0; slots != NULL && i < uw_ordered_nslots(job->nthreads); i++)
+		free_slot(&slots[i]);
 	free(slots);
 }
 
@@ -293,7 +315,7 @@ static enum uw_status check_work(void *ctx, unsigned slot_number, uint64_t item,
 		status = check_gap(container, item, err);
 	if (status != UW_OK || item == container->index->ngroups || uw_index_group_shared(container->index, item))
 		return status; /* shared bytes are read once */
-	status = read_group(container, item, &walk->slots[slot_number].stored, err);
+	status = read_group(container, item, false, &walk->slots[slot_number], err);
 	uw_stage_end(walk->job, UW_STAGE_CHECK, &clock);
 	return status == UW_OK ? UW_OK : name_failure(extent_of_group(container, item), err);
 }
@@ -342,10 +364,10 @@ static enum uw_status read_part(const struct uw_container *container, uint64_t g
 
 	/* the decoder stores 16-bit words */
 	if (skip == 0 && nbytes == slice_nbytes && (uintptr_t)dst % 2 == 0)
-		return restore_group(container, &untimed, g, &slot->stored, dst, err);
+		return restore_group(container, &untimed, g, slot, dst, err);
 	status = uw_buffer_reserve(&slot->out, slice_nbytes, err);
 	if (status == UW_OK)
-		status = restore_group(container, &untimed, g, &slot->stored, slot->out.data, err);
+		status = restore_group(container, &untimed, g, slot, slot->out.data, err);
 	if (status == UW_OK)
 		memcpy(dst, slot->out.data + skip, (size_t)nbytes);
 	return status;
@@ -384,8 +406,7 @@ static enum uw_status source_pread(void *ctx, void *dst, size_t nbytes, uint64_t
 	struct slot slot = { 0 };
 	enum uw_status status = read_source(ctx, dst, nbytes, off, &slot, err != NULL ? err : &own);
 
-	uw_buffer_free(&slot.stored);
-	uw_buffer_free(&slot.out);
+	free_slot(&slot);
 	return status;
 }
 
