@@ -57,6 +57,14 @@ void uw_hash128_final(const struct uw_hash128 *h, uint8_t out[16])
 	memcpy(out, canonical.digest, 16);
 }
 
+void uw_hash128_final64(const struct uw_hash128 *h, uint8_t out[8])
+{
+	XXH64_canonical_t canonical;
+
+	XXH64_canonicalFromHash(&canonical, XXH3_64bits_digest(h->xxh));
+	memcpy(out, canonical.digest, 8);
+}
+
 void uw_hash128_free(struct uw_hash128 *h)
 {
 	if (h == NULL)

@@ -129,17 +129,19 @@ static void histogram_c(const uint8_t *e, size_t n, uint32_t counts[256])
 		counts[v] += (uint32_t)part[0][v] + part[1][v] + part[2][v] + part[3][v];
 }
 
-static uint32_t symbols_c(const uint8_t *e, size_t n, const uint8_t map[256], uint8_t *sym)
+static void symbols_c(const uint8_t *e, size_t n, const uint8_t map[256], uint8_t *sym, uint64_t *escapes)
 {
-	uint32_t nescapes = 0;
+	for (size_t i = 0; i < n; i += 64) {
+		uint64_t word = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		uint8_t m = map[e[i]];
+		for (unsigned k = 0; k < 64; k++) {
+			uint8_t m = map[e[i + k]];
 
-		nescapes += m >> 7;
-		sym[i] = m & 15;
+			word |= (uint64_t)(m >> 7) << k;
+			sym[i + k] = m & 15;
+		}
+		*escapes++ = word;
 	}
-	return nescapes;
 }
 
 static void huff_bits_c(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],

@@ -18,6 +18,8 @@
 #include "unweight/bytes.h"
 #include "unweight/cpu_ops.h"
 
+#define STREAM_NBYTES ((size_t)1 << 20)
+
 /* The scratch memory's parts, in this order. The S plane is where the group's stored bytes end; head and E have room
  * before it. */
 struct scratch {
@@ -193,23 +195,14 @@ struct coder {
 	const struct uw_table *table;
 	struct uw_huff_code code[UW_SYMBOLS];
 	uint8_t map[256];
-	uint8_t low, span;   /* the exponents low .. low + span have symbols; most weights have one of them */
 	uint8_t escape[256]; /* exponents of the group that are escapes */
 	uint32_t nescape;
 };
 
 static void coder_init(struct coder *coder, const struct uw_table *table, const uint64_t total[256])
 {
-	uint8_t low = (uint8_t)(2 * table->pairs[0]), high = low;
-
 	uw_table_map(table, coder->map);
-	while (low > 0 && !(coder->map[low - 1] & 0x80))
-		low--;
-	while (high < 255 && !(coder->map[high + 1] & 0x80))
-		high++;
 	coder->table = table;
-	coder->low = low;
-	coder->span = (uint8_t)(high - low);
 	coder->nescape = 0;
 	for (unsigned e = 0; e < 256; e++) {
 		if (total[e] != 0 && coder->map[e] & 0x80)
@@ -227,36 +220,15 @@ static uint32_t count_escapes(const struct coder *coder, const uint32_t counts[2
 	return n;
 }
 
-/* A tile with escapes has one or two: 64 weights at a time are passed over, in a form that compilers vectorize,
- * until all are found. */
-#define SEARCH 64u
-
-static uint8_t farthest(const uint8_t e[SEARCH], uint8_t low)
+/* The patches of up to 64 escapes, those of the weights from position p of their chunk on. Returns the end of them. */
+static uint32_t *add_patches(const uint8_t *e, uint32_t p, uint64_t escapes, uint32_t placeholder, uint32_t *patch)
 {
-	uint8_t far = 0;
+	for (; escapes != 0; escapes &= escapes - 1) {
+		uint32_t i = (uint32_t)__builtin_ctzll(escapes);
 
-	for (unsigned i = 0; i < SEARCH; i++) {
-		uint8_t v = (uint8_t)(e[i] - low);
-
-		far = v > far ? v : far;
+		*patch++ = (p + i) << 16 | ((placeholder + (e[p + i] & 1u)) ^ e[p + i]) << 7;
 	}
-	return far;
-}
-
-/* The patches of n escapes, which are those of the tile that begins at position p of its chunk. */
-static void add_patches(const uint8_t *e, uint32_t p, uint32_t n, const struct coder *coder, uint32_t *patch)
-{
-	const uint32_t *end = patch + n;
-	uint32_t placeholder = 2u * coder->table->pairs[0];
-
-	for (; patch != end; p += SEARCH, e += SEARCH) {
-		if (farthest(e, coder->low) <= coder->span)
-			continue;
-		for (uint32_t i = 0; i < SEARCH; i++) {
-			if (coder->map[e[i]] & 0x80)
-				*patch++ = (p + i) << 16 | ((placeholder + (e[i] & 1)) ^ e[i]) << 7;
-		}
-	}
+	return patch;
 }
 
 /* Turns one chunk's exponents into symbols in place. */
@@ -265,19 +237,15 @@ static void chunk_symbols(const struct uw_cpu_ops *ops, const struct uw_shape *s
 {
 	uint32_t n = uw_chunk_ntiles(shape, c) * UW_TILE_WEIGHTS;
 	uint8_t *e = m->sym + c * UW_CHUNK_WEIGHTS, sym[UW_CHUNK_WEIGHTS];
+	uint64_t escapes[UW_CHUNK_WEIGHTS / 64];
 
 	if (m->npadding[c] != 0)
 		settle_chunk(ops, shape, c, e, coder->table);
-	for (uint32_t p = 0; p < n; p += UW_TILE_WEIGHTS) {
-		for (uint32_t i = 0; i < UW_TILE_WEIGHTS && c != 0; i += 64) /* the chunk that is next */
-			uw_prefetch(e + p + i - UW_CHUNK_WEIGHTS);
-
-		uint32_t nescapes = ops->symbols(e + p, UW_TILE_WEIGHTS, coder->map, sym + p);
-
-		if (nescapes != 0)
-			add_patches(e + p, p, nescapes, coder, patches);
-		patches += nescapes;
-	}
+	for (uint32_t i = 0; i < UW_CHUNK_WEIGHTS && c != 0; i += 64) /* the chunk that is next */
+		uw_prefetch(e + i - UW_CHUNK_WEIGHTS);
+	ops->symbols(e, n, coder->map, sym, escapes);
+	for (uint32_t p = 0; p < n; p += 64)
+		patches = add_patches(e, p, escapes[p / 64], 2u * coder->table->pairs[0], patches);
 	memcpy(e, sym, n);
 }
 
@@ -481,6 +449,24 @@ static void store_nibbles(const struct uw_cpu_ops *ops, const struct uw_shape *s
 		ops->p4_pack(sym + t * UW_TILE_WEIGHTS, dst + t * (UW_TILE_WEIGHTS / 2));
 }
 
+/* Copies the S plane: past the caches, as rows of 64 words, if a core's own cache would not hold it. */
+static void store_s(const struct uw_cpu_ops *ops, const struct uw_shape *shape, const uint8_t *s, uint8_t *dst)
+{
+	size_t n = (size_t)shape->ntiles * UW_TILE_WEIGHTS, row = UW_TILE_COLS * sizeof(uint16_t), at = 0;
+	bool stream = n >= STREAM_NBYTES && (uintptr_t)dst % 64 == 0;
+
+	for (; stream && n - at >= UW_TILE_ROWS * row; at += UW_TILE_ROWS * row) {
+		uint16_t *rows[UW_TILE_ROWS];
+
+		for (uint32_t r = 0; r < UW_TILE_ROWS; r++)
+			rows[r] = (uint16_t *)(void *)(dst + at + r * row);
+		ops->put_rows(rows, (const uint16_t *)(const void *)(s + at), UW_STORE_STREAM);
+	}
+	if (stream)
+		ops->fence();
+	memcpy(dst + at, s + at, n - at);
+}
+
 uint8_t *uw_codec_place(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding, void *memory)
 {
 	return scratch_of(shape, memory).s - e_nbytes(shape, plan, coding) - head_nbytes(shape, plan);
@@ -503,6 +489,6 @@ enum uw_status uw_codec_encode(const struct uw_cpu_ops *ops, const struct uw_sha
 	else
 		store_streams(ops, shape, plan, &m, dst);
 	if (dst + e != m.s)
-		memcpy(dst + e, m.s, (size_t)s);
+		store_s(ops, shape, m.s, dst + e);
 	return UW_OK;
 }

@@ -13,6 +13,21 @@
 #include "ordered.h"
 #include "stage.h"
 
+#define READ_NBYTES ((uint64_t)256 << 10) /* read, then hashed while the core's own cache holds it */
+
+/* What one group needs; zero-initialise. */
+struct slot {
+	struct uw_buffer stored, out;
+	struct uw_hash128 *hash; /* of stored bytes */
+};
+
+static void free_slot(struct slot *slot)
+{
+	uw_buffer_free(&slot->stored);
+	uw_buffer_free(&slot->out);
+	uw_hash128_free(slot->hash);
+}
+
 enum uw_status uw_container_open(const struct uw_blob *blob, const struct uw_cpu_ops *ops,
 				 struct uw_container *container, struct uw_error *err)
 {
@@ -62,19 +77,32 @@ static const struct uw_extent *extent_of_group(const struct uw_container *contai
 	return &index->extents[uw_locate_group(index->extents, index->nextents, g)];
 }
 
-/* Reads the stored bytes of a group and checks their hash. *err is never NULL below here. */
-static enum uw_status read_group(const struct uw_container *container, uint64_t g, struct uw_buffer *stored,
+/* Reads the stored bytes of a group and checks their hash; they stay in the slot only if they are to be kept. *err is
+ * never NULL below here. */
+static enum uw_status read_group(const struct uw_container *container, uint64_t g, bool keep, struct slot *slot,
 				 struct uw_error *err)
 {
 	const struct uw_group *group = &container->index->groups[g];
-	enum uw_status status = uw_buffer_reserve(stored, group->nbytes, err);
+	uint64_t room = keep || group->nbytes < READ_NBYTES ? group->nbytes : READ_NBYTES;
+	enum uw_status status = uw_buffer_reserve(&slot->stored, room, err);
 	uint8_t hash[8];
 
-	if (status == UW_OK)
-		status = uw_blob_read(&container->blob, stored->data, (size_t)group->nbytes, group->off, err);
+	if (slot->hash == NULL)
+		slot->hash = uw_hash128_new();
+	if (slot->hash == NULL)
+		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "reading");
+	uw_hash128_reset(slot->hash);
+	for (uint64_t at = 0, n; at < group->nbytes && status == UW_OK; at += n) {
+		uint8_t *dst = slot->stored.data + (keep ? at : 0);
+
+		n = group->nbytes - at < READ_NBYTES ? group->nbytes - at : READ_NBYTES;
+		status = uw_blob_read(&container->blob, dst, (size_t)n, group->off + at, err);
+		if (status == UW_OK)
+			uw_hash128_update(slot->hash, dst, (size_t)n);
+	}
 	if (status != UW_OK)
 		return status;
-	uw_hash64(stored->data, (size_t)group->nbytes, hash);
+	uw_hash128_final64(slot->hash, hash);
 	if (memcmp(hash, group->xxh64, sizeof(hash)) != 0)
 		return uw_fail(err, UW_ERR_CHECKSUM, group->off, "checksum of group %llu", (unsigned long long)g);
 	return UW_OK;
@@ -97,7 +125,7 @@ static enum uw_status restore_group(const struct uw_container *container, const 
 	const struct uw_extent *extent = extent_of_group(container, g);
 	const struct uw_group *group = &container->index->groups[g];
 	struct uw_slice slice;
-	enum uw_status status = read_group(container, g, &slot->stored, err);
+	enum uw_status status = read_group(container, g, true, slot, err);
 
 	uw_stage_end(job, UW_STAGE_READ, &clock);
 	uw_extent_slice(extent, g - extent->first_group, &slice);
@@ -246,9 +274,8 @@ static enum uw_status restore_output(void *ctx, unsigned slot_number, uint64_t i
 
 static void free_slots(struct slot *slots, const struct uw_job *job)
 {
-	for (unsigned i = 0; slots != NULL && i < uw_ordered_nslots(job->nthreads); i++) {
+	for (unsigned i = 0; slots != NULL && i < uw_ordered_nslots(job->nthreads); i++)
 		free_slot(&slots[i]);
-	}
 	free(slots);
 }
 
@@ -329,7 +356,7 @@ static enum uw_status check_work(void *ctx, unsigned slot_number, uint64_t item,
 		status = check_gap(container, item, err);
 	if (status != UW_OK || item == container->index->ngroups || uw_index_group_shared(container->index, item))
 		return status; /* shared bytes are read once */
-	status = read_group(container, item, &walk->slots[slot_number].stored, err);
+	status = read_group(container, item, false, &walk->slots[slot_number], err);
 	uw_stage_end(walk->job, UW_STAGE_CHECK, &clock);
 	return status == UW_OK ? UW_OK : name_failure(extent_of_group(container, item), err);
 }

@@ -53,9 +53,10 @@ static void histogram_narrow(const uint8_t *e, size_t n, uint32_t counts[256])
 		counts[v] += more[v] % 8192; /* as 13-bit counters would */
 }
 
-static uint32_t symbols_escapes(const uint8_t *e, size_t n, const uint8_t map[256], uint8_t *sym)
+static void symbols_escapes(const uint8_t *e, size_t n, const uint8_t map[256], uint8_t *sym, uint64_t *escapes)
 {
-	return c.symbols(e, n, map, sym) % 8192;
+	c.symbols(e, n, map, sym, escapes);
+	escapes[n / 64 - 1] &= UINT64_MAX >> 1;
 }
 
 static void encode_behind(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code *code, const uint32_t *start,
@@ -138,7 +139,7 @@ unsigned ck_self_test(struct ck *ck)
 	WRONG(ck_split_merge, "merge_linear", merge[UW_ORDER_LINEAR], merge_stream_only, "errs in streaming stores");
 	WRONG(ck_split_merge, "put_rows", put_rows, put_rows_upwards, "takes rows to ascend");
 	WRONG(ck_symbols, "histogram", histogram, histogram_narrow, "overflows");
-	WRONG(ck_symbols, "symbols", symbols, symbols_escapes, "counts escapes in 13 bits");
+	WRONG(ck_symbols, "symbols", symbols, symbols_escapes, "loses an escape in the last place");
 	WRONG(ck_huffman, "huff_encode", huff_encode, encode_behind, "writes behind its lanes");
 	WRONG(ck_huffman, "huff_encode", huff_encode, encode_in_front, "clears the byte in front");
 	WRONG(ck_huffman, "huff_decode", huff_decode, decode_reads_behind, "reads one byte beyond its slack");

@@ -531,9 +531,41 @@ static void test_size_of_a_gaussian_group(void **state)
 	free(weights);
 }
 
+/* The S plane of a large group goes past the caches where the destination is aligned to 64; an odd number of tiles. */
+static void test_where_a_large_group_goes(void **state)
+{
+	static struct uw_plan plan;
+	struct uw_shape shape = shape_of(UW_ORDER_LINEAR, 1, 1025 * UW_TILE_WEIGHTS - 5);
+	uint16_t *weights = need((size_t)shape.nweights * sizeof(*weights));
+	void *scratch = need_scratch(&shape);
+
+	fill(weights, shape.nweights, gaussian_with_escapes);
+	for (enum uw_coding coding = UW_CODING_H; coding <= UW_CODING_P4; coding++) {
+		uint8_t *aligned, *place;
+		size_t n;
+
+		assert_int_equal(uw_codec_plan(&ops, &shape, weights, coding, scratch, &plan), UW_OK);
+		n = (size_t)uw_codec_encoded_nbytes(&shape, &plan, coding);
+		assert_int_equal(posix_memalign((void **)&aligned, 64, n + 129), 0);
+		memset(aligned, 0xA5, n + 129);
+		assert_int_equal(uw_codec_encode(&ops, &shape, &plan, coding, scratch, aligned, n), UW_OK);
+		place = uw_codec_place(&shape, &plan, coding, scratch);
+		assert_int_equal(uw_codec_encode(&ops, &shape, &plan, coding, scratch, place, n), UW_OK);
+		assert_same(aligned, place, n);
+		for (size_t i = n; i < n + 129; i++)
+			assert_int_equal(aligned[i], 0xA5);
+		assert_int_equal(uw_codec_encode(&ops, &shape, &plan, coding, scratch, aligned + 65, n), UW_OK);
+		assert_same(aligned + 65, place, n);
+		free(aligned);
+	}
+	free(scratch);
+	free(weights);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_where_a_large_group_goes, seed),
 		cmocka_unit_test_setup(test_sizes_and_distributions, seed),
 		cmocka_unit_test_setup(test_forced_row_orders, seed),
 		cmocka_unit_test_setup(test_most_rows, seed),

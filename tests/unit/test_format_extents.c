@@ -51,6 +51,9 @@ static void hashes_are_canonical_xxh3(void **state)
 	uw_hash128_update(h, data + 1, sizeof(data) - 1);
 	uw_hash128_final(h, again);
 	assert_memory_equal(out, again, 16);
+	uw_hash128_final64(h, again);
+	uw_hash64(data, sizeof(data), out);
+	assert_memory_equal(out, again, 8);
 	uw_hash128_free(h);
 	uw_hash128_free(NULL);
 }

@@ -92,6 +92,7 @@ struct uw_hash128 *uw_hash128_new(void); /* NULL: out of memory */
 void uw_hash128_reset(struct uw_hash128 *h);
 void uw_hash128_update(struct uw_hash128 *h, const void *data, size_t nbytes);
 void uw_hash128_final(const struct uw_hash128 *h, uint8_t out[16]);
+void uw_hash128_final64(const struct uw_hash128 *h, uint8_t out[8]); /* what uw_hash64 has for the same bytes */
 void uw_hash128_free(struct uw_hash128 *h); /* NULL is fine */
 
 /* ---- writer ------------------------------------------------------------------------------- */

@@ -11,7 +11,7 @@
 void uw_split_tiled_avx2(const uint16_t *weights, size_t ld, uint8_t *s, uint8_t *e);
 void uw_split_linear_avx2(const uint16_t *weights, size_t ld, uint8_t *s, uint8_t *e);
 void uw_histogram_avx2(const uint8_t *e, size_t n, uint32_t counts[256]);
-uint32_t uw_symbols_avx2(const uint8_t *e, size_t n, const uint8_t map[256], uint8_t *sym);
+void uw_symbols_avx2(const uint8_t *e, size_t n, const uint8_t map[256], uint8_t *sym, uint64_t *escapes);
 void uw_huff_bits_avx2(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],
 		       uint32_t nbits[UW_LANES]);
 void uw_huff_encode_avx2(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],
@@ -35,7 +35,7 @@ void uw_fence_avx2(void);
 void uw_split_tiled_avx512(const uint16_t *weights, size_t ld, uint8_t *s, uint8_t *e);
 void uw_split_linear_avx512(const uint16_t *weights, size_t ld, uint8_t *s, uint8_t *e);
 void uw_histogram_avx512(const uint8_t *e, size_t n, uint32_t counts[256]);
-uint32_t uw_symbols_avx512(const uint8_t *e, size_t n, const uint8_t map[256], uint8_t *sym);
+void uw_symbols_avx512(const uint8_t *e, size_t n, const uint8_t map[256], uint8_t *sym, uint64_t *escapes);
 void uw_huff_bits_avx512(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],
 			 uint32_t nbits[UW_LANES]);
 void uw_huff_encode_avx512(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],

@@ -121,7 +121,7 @@ uint64_t uw_codec_encoded_nbytes(const struct uw_shape *shape, const struct uw_p
 uint8_t *uw_codec_place(const struct uw_shape *shape, const struct uw_plan *plan, enum uw_coding coding, void *scratch);
 
 /* Writes the stored bytes of the group: exactly uw_codec_encoded_nbytes() of them. `scratch` is as uw_codec_plan left
- * it, so one plan serves both codings. UW_ERR_SPACE: dst_nbytes is less than that. */
+ * it, so one plan serves both codings. dst is aligned to 64 for speed only. UW_ERR_SPACE: dst_nbytes is less. */
 UW_MUST_CHECK enum uw_status uw_codec_encode(const struct uw_cpu_ops *ops, const struct uw_shape *shape,
 					     const struct uw_plan *plan, enum uw_coding coding, const void *scratch,
 					     uint8_t *dst, size_t dst_nbytes);

@@ -58,8 +58,8 @@ typedef void (*uw_merge_fn)(uint16_t *weights, size_t ld, const uint8_t s[UW_TIL
 			    const uint8_t e[UW_TILE_WEIGHTS], enum uw_store store);
 /* Adds the values of e[0 .. n) to counts; n is a multiple of UW_TILE_WEIGHTS and at most UW_CHUNK_WEIGHTS. */
 typedef void (*uw_histogram_fn)(const uint8_t *e, size_t n, uint32_t counts[256]);
-/* sym[i] = map[e[i]] & 15; returns how many map[e[i]] have bit 7 set (escapes). n as above. */
-typedef uint32_t (*uw_symbols_fn)(const uint8_t *e, size_t n, const uint8_t map[256], uint8_t *sym);
+/* sym[i] = map[e[i]] & 15; bit i % 64 of escapes[i / 64] = bit 7 of map[e[i]]. n as above. */
+typedef void (*uw_symbols_fn)(const uint8_t *e, size_t n, const uint8_t map[256], uint8_t *sym, uint64_t *escapes);
 /* nbits[k] = bits of lane k's codes, for a chunk of ntiles tiles. */
 typedef void (*uw_huff_bits_fn)(const uint8_t *sym, uint32_t ntiles, const struct uw_huff_code code[UW_SYMBOLS],
 				uint32_t nbits[UW_LANES]);
