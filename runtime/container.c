@@ -15,19 +15,6 @@
 
 #define READ_NBYTES ((uint64_t)256 << 10) /* read, then hashed while the core's own cache holds it */
 
-/* What one group needs; zero-initialise. */
-struct slot {
-	struct uw_buffer stored, out;
-	struct uw_hash128 *hash; /* of stored bytes */
-};
-
-static void free_slot(struct slot *slot)
-{
-	uw_buffer_free(&slot->stored);
-	uw_buffer_free(&slot->out);
-	uw_hash128_free(slot->hash);
-}
-
 enum uw_status uw_container_open(const struct uw_blob *blob, const struct uw_cpu_ops *ops,
 				 struct uw_container *container, struct uw_error *err)
 {
@@ -42,9 +29,11 @@ void uw_container_close(struct uw_container *container)
 
 /* ---- one group ---- */
 
+/* What one group needs; zero-initialise. */
 struct slot {
 	struct uw_buffer stored, out;
 	struct uw_buffer differences; /* from a base */
+	struct uw_hash128 *hash;      /* of stored bytes */
 };
 
 static void free_slot(struct slot *slot)
@@ -52,6 +41,7 @@ static void free_slot(struct slot *slot)
 	uw_buffer_free(&slot->stored);
 	uw_buffer_free(&slot->out);
 	uw_buffer_free(&slot->differences);
+	uw_hash128_free(slot->hash);
 }
 
 /* Says which extent a failure is about; keeps status, errno and offset. */
