@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* y = W x with AVX2 and FMA: partial sum i takes pair i of each 64 columns, first its even column, then the odd one. */
 #define ROWS_X_NBYTES 256u
+#define ROWS_FAR 1024u
 #define ROWS_DIRECT_P4 2u
 #define ROWS_DIRECT_E8 0u
 #define rows_decode_p4 uw_p4_decode_tiled_avx2
@@ -30,6 +31,18 @@ static float rows_total(const float sums[ROWS_SUMS])
 	return _mm_cvtss_f32(_mm_add_ss(c, _mm_shuffle_ps(c, c, 1)));
 }
 
+/* Adds what rows_total adds: pairs i and i + 8, i + 16 and i + 24, and so on. */
+static float rows_total_pairs(const float sums[ROWS_SUMS])
+{
+	__m256 a = _mm256_hadd_ps(_mm256_loadu_ps(sums), _mm256_loadu_ps(sums + 8));
+	__m256 b = _mm256_hadd_ps(_mm256_loadu_ps(sums + 16), _mm256_loadu_ps(sums + 24));
+
+	a = _mm256_hadd_ps(a, b); /* the totals of i = 0, 2, 4, 6; 1, 3, 5, 7 */
+	a = _mm256_add_ps(a, _mm256_permute_ps(a, 0x4E));
+	a = _mm256_add_ps(a, _mm256_permute_ps(a, 0xB1));
+	return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)));
+}
+
 /* 16 weights with the same columns of x: pairs of them to eight sums. */
 UW_INLINE __m256 add_pairs(__m256 sums, __m256i pairs, const float *x)
 {
@@ -57,7 +70,7 @@ UW_INLINE void dots(const uint16_t *weights, size_t ld, uint32_t nr, uint64_t nk
 			const uint16_t *w = weights + r * ld;
 
 			if (far)
-				rows_prefetch((const uint8_t *)w, 1024, UW_TILE_COLS * sizeof(*w));
+				rows_prefetch(w, ROWS_FAR, UW_TILE_COLS * sizeof(*w));
 			for (uint32_t i = 0; i < 4; i++) {
 				__m256i pairs = _mm256_loadu_si256((const __m256i *)(const void *)(w + 16 * i));
 
@@ -108,6 +121,8 @@ UW_INLINE void direct(const uint8_t *s, const uint8_t *nib, const uint8_t *palet
 		float *to = sums + i / 2 * (size_t)nb * ROWS_SUMS + i % 2 * 8;
 		__m256i a[4];
 
+		if (i % 2 == 0)
+			rows_prefetch_part(true, s - 32 * i, nib - 32 * i, i / 2);
 		uw_p4_two_lanes(s, nib, pairs, a);
 		for (uint32_t n = 0; n < nb; n++, to += ROWS_SUMS) {
 			const float *v = (const float *)(const void *)(x + n * x_ld) + i % 2 * 16;
@@ -139,6 +154,8 @@ UW_INLINE void rows_decode_pairs(bool p4, const uint8_t *s, const uint8_t *secon
 		uint16_t *to = weights + i / 2 * UW_TILE_COLS + i % 2 * 16;
 		__m256i a[4];
 
+		if (i % 2 == 0)
+			rows_prefetch_part(true, s - 32 * i, second - 32 * i, i / 2);
 		uw_p4_two_lanes(s, second, pairs, a);
 		for (uint32_t r = 0; r < 4; r++)
 			_mm256_storeu_si256((__m256i *)(void *)(to + r % 2 * 8 * UW_TILE_COLS + r / 2 * 32), a[r]);

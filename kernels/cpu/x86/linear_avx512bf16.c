@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* y = W x with AVX-512 BF16: partial sum i takes pair i of each 64 columns. */
 #define ROWS_X_NBYTES 128u
+#define ROWS_FAR 512u
 #define ROWS_DIRECT_P4 3u
 #define ROWS_DIRECT_E8 3u
 #define rows_decode_p4 uw_p4_decode_tiled_avx512
@@ -17,6 +18,23 @@ static void rows_pack_x(const uint16_t x[UW_TILE_COLS], uint8_t *to)
 static float rows_total(const float sums[ROWS_SUMS])
 {
 	return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(sums + 16)));
+}
+
+/* Adds what rows_total adds: pairs i and i + 16, the results of i and i + 8, then those of i and i + 4. */
+static float rows_total_pairs(const float sums[ROWS_SUMS])
+{
+	__m512 v[2];
+	__m128 total;
+
+	for (unsigned h = 0; h < 2; h++) {
+		v[h] = _mm512_loadu_ps(sums + 16 * h);
+		v[h] = _mm512_add_ps(v[h], _mm512_permute_ps(v[h], 0x4E));
+		v[h] = _mm512_add_ps(v[h], _mm512_permute_ps(v[h], 0xB1));
+	}
+	v[0] = _mm512_add_ps(v[0], v[1]);
+	v[0] = _mm512_add_ps(v[0], _mm512_shuffle_f32x4(v[0], v[0], 0x4E));
+	total = _mm512_castps512_ps128(v[0]);
+	return _mm_cvtss_f32(_mm_add_ss(total, _mm512_extractf32x4_ps(v[0], 1)));
 }
 
 UW_INLINE __m512bh load(const void *p)
@@ -42,7 +60,7 @@ UW_INLINE void dots(const uint16_t *weights, size_t ld, uint32_t nr, uint64_t nk
 			__m512bh left = load(w), right = load(w + 32);
 
 			if (far)
-				rows_prefetch((const uint8_t *)w, 1024, ROWS_X_NBYTES);
+				rows_prefetch(w, ROWS_FAR, UW_TILE_COLS * sizeof(*w));
 			for (uint32_t n = 0; n < nb; n++) {
 				acc[r][n][0] = _mm512_dpbf16_ps(acc[r][n][0], load(x + n * x_ld), left);
 				acc[r][n][1] = _mm512_dpbf16_ps(acc[r][n][1], load(x + n * x_ld + 64), right);
@@ -105,6 +123,7 @@ UW_INLINE void direct(bool p4, const uint8_t *s, const uint8_t *second, const ui
 	for (uint32_t g = 0; g < 8; g++) {
 		__m512i a[4];
 
+		rows_prefetch_part(p4, s, second, g);
 		if (p4)
 			uw_unit_p4(s + 64 * g, second + 64 * g, pairs, a);
 		else
@@ -137,6 +156,7 @@ UW_INLINE void rows_decode_pairs(bool p4, const uint8_t *s, const uint8_t *secon
 	for (uint32_t g = 0; g < 8; g++, weights += UW_TILE_COLS) {
 		__m512i a[4];
 
+		rows_prefetch_part(p4, s, second, g);
 		if (p4)
 			uw_unit_p4(s + 64 * g, second + 64 * g, pairs, a);
 		else
