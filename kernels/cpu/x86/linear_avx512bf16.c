@@ -109,11 +109,23 @@ UW_INLINE void add(float *sums, __m512bh x, __m512i weights)
 	_mm512_storeu_ps(sums, _mm512_dpbf16_ps(_mm512_loadu_ps(sums), x, (__m512bh)weights));
 }
 
-UW_INLINE void direct(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *palette, const uint8_t *x,
+UW_INLINE void patch(const struct uw_linear_chunk *chunk, const struct rows_tile *tile, uint32_t g, __m512i a[4])
+{
+	uint32_t regs[64];
+
+	for (uint32_t i = 0; i < 4; i++)
+		_mm512_storeu_si512(regs + 16 * i, a[i]);
+	rows_patch_lanes(chunk, tile, 4 * g, 4, false, regs);
+	for (uint32_t i = 0; i < 4; i++)
+		a[i] = _mm512_loadu_si512(regs + 16 * i);
+}
+
+UW_INLINE void direct(bool p4, const struct rows_tile *tile, const struct uw_linear_chunk *chunk, const uint8_t *x,
 		      size_t x_ld, uint32_t nb, float *sums)
 {
 	const size_t below = 8 * (size_t)nb * ROWS_SUMS;
-	__m512i pairs = p4 ? uw_p4_load_pairs(palette) : _mm512_setzero_si512();
+	__m512i pairs = p4 ? uw_p4_load_pairs(chunk->pairs) : _mm512_setzero_si512();
+	uint32_t units = rows_patched_units(chunk, tile);
 	__m512bh v[3][2];
 
 	for (uint32_t n = 0; n < nb; n++) {
@@ -123,11 +135,13 @@ UW_INLINE void direct(bool p4, const uint8_t *s, const uint8_t *second, const ui
 	for (uint32_t g = 0; g < 8; g++) {
 		__m512i a[4];
 
-		rows_prefetch_part(p4, s, second, g);
+		rows_prefetch_part(p4, tile->s, tile->second, g);
 		if (p4)
-			uw_unit_p4(s + 64 * g, second + 64 * g, pairs, a);
+			uw_unit_p4(tile->s + 64 * g, tile->second + 64 * g, pairs, a);
 		else
-			uw_unit_e8(s + 64 * g, second + 32 * g, a);
+			uw_unit_e8(tile->s + 64 * g, tile->second + 32 * g, a);
+		if (units >> g & 1)
+			patch(chunk, tile, g, a);
 		for (uint32_t n = 0; n < nb; n++, sums += ROWS_SUMS) {
 			add(sums, v[n][0], a[0]);
 			add(sums + 16, v[n][1], a[2]);
@@ -137,15 +151,15 @@ UW_INLINE void direct(bool p4, const uint8_t *s, const uint8_t *second, const ui
 	}
 }
 
-UW_INLINE void rows_direct(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *pairs, const uint8_t *x,
+UW_INLINE void rows_direct(bool p4, const struct rows_tile *tile, const struct uw_linear_chunk *chunk, const uint8_t *x,
 			   size_t x_ld, uint64_t nb, float *sums)
 {
 	if (nb == 1)
-		direct(p4, s, second, pairs, x, x_ld, 1, sums);
+		direct(p4, tile, chunk, x, x_ld, 1, sums);
 	else if (nb == 2)
-		direct(p4, s, second, pairs, x, x_ld, 2, sums);
+		direct(p4, tile, chunk, x, x_ld, 2, sums);
 	else
-		direct(p4, s, second, pairs, x, x_ld, 3, sums);
+		direct(p4, tile, chunk, x, x_ld, 3, sums);
 }
 
 UW_INLINE void rows_decode_pairs(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *palette,

@@ -7,7 +7,7 @@
  *
  * For a small batch that is too slow: there tiles are multiplied as they are decoded, in registers, which gives their
  * pairs in another order (linear_avx512.h). x and the partial sums are then in that order as well, until a row is
- * done. A tile with patches, or at an edge of the range, still goes by way of memory.
+ * done. A tile at an edge of the range still goes by way of memory, as does a unit with patches.
  *
  * The file that includes this says for its instruction set:
  *   rows_decode_p4, rows_decode_e8   the codec's loops for tiles
@@ -16,7 +16,7 @@
  *   rows_dots                        adds to the sums of some rows and of some of the batch
  *   rows_total, rows_total_pairs     the sum of 32 partial sums, in natural and in pair order
  *   ROWS_DIRECT_P4, ROWS_DIRECT_E8   the largest batch that rows_direct is for
- *   rows_direct                      adds to the sums of one tile's rows, in pair order
+ *   rows_direct                      adds to the sums of one tile's rows, in pair order, after rows_patch_lanes
  *   rows_decode_pairs                the tile's rows themselves, in pair order
  */
 #ifndef UW_LINEAR_ROWS_H
@@ -42,6 +42,13 @@ struct rows_job {
 	float *sums;        /* [64][nb][ROWS_SUMS] */
 };
 
+/* A tile of a coded run. */
+struct rows_tile {
+	const uint8_t *s, *second;
+	bool patched;
+	uint32_t in_chunk;
+};
+
 static void rows_pack_x(const uint16_t x[UW_TILE_COLS], uint8_t *to);
 static float rows_total(const float sums[ROWS_SUMS]);
 static float rows_total_pairs(const float sums[ROWS_SUMS]);
@@ -49,8 +56,8 @@ static float rows_total_pairs(const float sums[ROWS_SUMS]);
 static void rows_dots(const uint16_t *weights, size_t ld, uint32_t nrows, uint64_t nk, bool far, const uint8_t *x,
 		      size_t x_ld, uint64_t nb, float *sums);
 /* One tile; `sums` of its first row, those of a row nb * ROWS_SUMS floats behind the one before. */
-UW_INLINE void rows_direct(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *pairs, const uint8_t *x,
-			size_t x_ld, uint64_t nb, float *sums);
+UW_INLINE void rows_direct(bool p4, const struct rows_tile *tile, const struct uw_linear_chunk *chunk, const uint8_t *x,
+			   size_t x_ld, uint64_t nb, float *sums);
 UW_INLINE void rows_decode_pairs(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *pairs,
 				 uint16_t weights[UW_TILE_WEIGHTS]);
 
@@ -156,6 +163,37 @@ static void rows_patch(struct uw_linear_chunk *at, uint32_t in_chunk, uint16_t *
 		weights[patch.row * ld + uw_linear_patch_col(&patch)] ^= patch.flip;
 }
 
+/* Units g, rows g and g + 8, that have patches. */
+UW_INLINE uint32_t rows_patched_units(const struct uw_linear_chunk *at, const struct rows_tile *tile)
+{
+	struct uw_linear_chunk walk = *at;
+	struct uw_linear_patch patch;
+	uint32_t units = 0;
+
+	while (tile->patched && uw_linear_patch_next(&walk, tile->in_chunk, &patch))
+		units |= 1u << patch.lane / 4;
+	return units;
+}
+
+/* The patches of n lanes, from `lane` on: fragment registers a0 .. a3, 4 n dwords of each. `rotated`: a1 and a3 still
+ * lack their rotation right by a byte. */
+UW_INLINE void rows_patch_lanes(const struct uw_linear_chunk *at, const struct rows_tile *tile, uint32_t lane, uint32_t n,
+				bool rotated, uint32_t *regs)
+{
+	struct uw_linear_chunk walk = *at;
+	struct uw_linear_patch patch;
+
+	while (uw_linear_patch_next(&walk, tile->in_chunk, &patch)) {
+		uint32_t reg = patch.i / 2, flip = (uint32_t)patch.flip << 16 * (patch.i % 2);
+
+		if (patch.lane - lane >= n) /* below 0, too */
+			continue;
+		if (rotated && reg % 2 == 1)
+			flip = flip << 8 | flip >> 24;
+		regs[reg * 4 * n + 4 * (patch.lane - lane) + patch.step] ^= flip;
+	}
+}
+
 /* Zeros outside of the range in one tile column. */
 static void rows_clip(uint16_t *weights, size_t ld, uint32_t nrows, uint32_t begin, uint32_t end)
 {
@@ -164,13 +202,6 @@ static void rows_clip(uint16_t *weights, size_t ld, uint32_t nrows, uint32_t beg
 		memset(weights + end, 0, (UW_TILE_COLS - end) * sizeof(*weights));
 	}
 }
-
-/* A tile of a coded run. */
-struct rows_tile {
-	const uint8_t *s, *second;
-	bool patched;
-	uint32_t in_chunk;
-};
 
 /* Tile t of the run, with its palette and patches in *chunk. */
 UW_INLINE struct rows_tile rows_tile(const struct rows_job *job, bool p4, struct uw_linear_chunk *chunk, uint64_t t)
@@ -255,8 +286,8 @@ UW_INLINE void rows_direct_block(const struct rows_job *job, bool p4, struct uw_
 			struct rows_tile tile = rows_tile(job, p4, chunk, t);
 			float *sums = job->sums + w * UW_TILE_ROWS * (size_t)job->nb * ROWS_SUMS;
 
-			if (!tile.patched && !edge) {
-				rows_direct(p4, tile.s, tile.second, chunk->pairs, x, x_ld, job->nb, sums);
+			if (!edge) {
+				rows_direct(p4, &tile, chunk, x, x_ld, job->nb, sums);
 				continue;
 			}
 			rows_decode_pairs(p4, tile.s, tile.second, chunk->pairs, job->weights);
