@@ -141,8 +141,8 @@ UW_INLINE void rows_prefetch(const void *p, size_t ahead, size_t nbytes)
 		_mm_prefetch((const char *)((uintptr_t)p + ahead + i), _MM_HINT_T0);
 }
 
-/* Part g of 8 of a tile's length, ROWS_AHEAD from here on: spread over the decoding of a tile, since a tile's lines at once are
- * more than the processor can wait for, and in the order in which they will be read. */
+/* Part g of 8 of a tile's length, ROWS_AHEAD from here on: spread over the decoding of a tile, since a tile's lines at
+ * once are more than the processor can wait for, and in the order in which they will be read. */
 UW_INLINE void rows_prefetch_part(bool p4, const uint8_t *s, const uint8_t *second, uint32_t g)
 {
 	rows_prefetch(s + 64 * g, ROWS_AHEAD, 64);
@@ -177,8 +177,8 @@ UW_INLINE uint32_t rows_patched_units(const struct uw_linear_chunk *at, const st
 
 /* The patches of n lanes, from `lane` on: fragment registers a0 .. a3, 4 n dwords of each. `rotated`: a1 and a3 still
  * lack their rotation right by a byte. */
-UW_INLINE void rows_patch_lanes(const struct uw_linear_chunk *at, const struct rows_tile *tile, uint32_t lane, uint32_t n,
-				bool rotated, uint32_t *regs)
+UW_INLINE void rows_patch_lanes(const struct uw_linear_chunk *at, const struct rows_tile *tile, uint32_t lane,
+				uint32_t n, bool rotated, uint32_t *regs)
 {
 	struct uw_linear_chunk walk = *at;
 	struct uw_linear_patch patch;
