@@ -34,7 +34,7 @@ struct amx_ahead {
 #define AHEAD_RAW ((struct amx_ahead){ 6, 0 })
 #define AHEAD_X ((struct amx_ahead){ 4, 0 }) /* x, if the batch is up to 16 */
 #define AHEAD_HALF ((struct amx_ahead){ 8, 0 })
-#define AHEAD_FAR ((struct amx_ahead){ 8, 32 })
+#define AHEAD_FAR ((struct amx_ahead){ 8, 16 })
 
 /* Tile registers: sums 0 .. 3, weights 4, 5, x 6, 7. Those of sums and x are as wide as x. */
 
