@@ -6,8 +6,9 @@
  * that neither the source nor the batch nor the blocking changes it.
  *
  * A batch of up to 16 keeps the sums of a row block in four tile registers, one of up to 32 those of half of it; both
- * decode the next tiles while these are multiplied. Larger batches take panels of two tile rows x PANEL_COLS tile
- * columns: decoded once, then multiplied by the whole batch, with sums in memory.
+ * decode a tile of the next column, then multiply one of this, and so on: more of either in a row is more than the
+ * processor reorders, and memory would wait. Larger batches take panels of two tile rows x PANEL_COLS tile columns:
+ * decoded once, then multiplied by the whole batch, with sums in memory.
  */
 #ifndef UW_LINEAR_AMX_H
 #define UW_LINEAR_AMX_H
@@ -23,17 +24,19 @@
 #define PANEL_SHARED 16u   /* ... which is from this many 16 rows of it on */
 #define PANEL_BATCH 512u   /* of the batch at a time */
 
-/* Tiles between the one that is decoded and those that are prefetched into the first and, unless it is 0, the second
- * level; for RAW, tile columns. What stays in a half of a row block goes ahead by whole tile columns of it. */
+/* Halves of tiles between what is decoded and what is prefetched into the first and, unless it is 0, the second level;
+ * for RAW, of tile columns. What stays in a half of a row block goes ahead by whole tile columns of it. */
 struct amx_ahead {
 	size_t near, far;
 };
 
-#define AHEAD ((struct amx_ahead){ 3, 0 })
-#define AHEAD_HALF ((struct amx_ahead){ 4, 0 })
-#define AHEAD_FAR ((struct amx_ahead){ 4, 16 })
+#define AHEAD ((struct amx_ahead){ 5, 0 })
+#define AHEAD_RAW ((struct amx_ahead){ 6, 0 })
+#define AHEAD_X ((struct amx_ahead){ 4, 0 }) /* x, if the batch is up to 16 */
+#define AHEAD_HALF ((struct amx_ahead){ 8, 0 })
+#define AHEAD_FAR ((struct amx_ahead){ 8, 16 })
 
-/* Tile registers: sums 0 .. 3, weights 4, 5, x 6, 7. */
+/* Tile registers: sums 0 .. 3, weights 4, 5, x 6, 7. Those of sums and x are as wide as x. */
 
 /* The intrinsics of gcc do not say that they read and write memory. */
 #define BARRIER() __asm__ volatile("" ::: "memory")
@@ -44,12 +47,12 @@ struct amx_config {
 	uint8_t rows[16];
 };
 
-UW_INLINE void amx_begin(void)
+UW_INLINE void amx_begin(uint32_t width)
 {
 	struct amx_config config = { .palette = 1 };
 
 	for (unsigned i = 0; i < 8; i++) {
-		config.colsb[i] = 64;
+		config.colsb[i] = (uint16_t)(i == 4 || i == 5 ? 64 : width * sizeof(float));
 		config.rows[i] = 16;
 	}
 	BARRIER();
@@ -79,7 +82,8 @@ UW_INLINE uint64_t amx_nsteps(const struct uw_linear_dims *dims) /* of 16 rows o
 	return (dims->batch + UW_PACK_ROWS - 1) / UW_PACK_ROWS;
 }
 
-/* x is packed in whole pairs of 16 rows where there are more than 16. */
+/* x is packed in whole pairs of 16 rows where there are more than 16, and as few of them as will do where there are
+ * fewer: it competes with the weights for the caches. */
 UW_INLINE uint64_t amx_packed_steps(const struct uw_linear_dims *dims)
 {
 	uint64_t nsteps = amx_nsteps(dims);
@@ -87,9 +91,24 @@ UW_INLINE uint64_t amx_packed_steps(const struct uw_linear_dims *dims)
 	return nsteps == 1 ? 1 : (nsteps + 1) / 2 * 2;
 }
 
+UW_INLINE uint32_t amx_width(const struct uw_linear_dims *dims)
+{
+	uint32_t width = 1;
+
+	while (width < UW_PACK_ROWS && width < dims->batch)
+		width *= 2;
+	return width;
+}
+
 UW_INLINE uint64_t amx_npanels(const struct uw_linear_dims *dims)
 {
 	return (uw_linear_cols(dims).n + PANEL_COLS - 1) / PANEL_COLS;
+}
+
+/* Bytes of 64 columns of x. */
+UW_INLINE size_t amx_x_nbytes(uint32_t width)
+{
+	return UW_AMX_PAIR / UW_PACK_ROWS * width;
 }
 
 /* Where x of 16 rows and of tile column k of the range is packed: what is multiplied by one panel of weights stands
@@ -112,12 +131,12 @@ UW_INLINE uint32_t amx_block_high(const struct amx_job *job, uint64_t b)
 	return (uw_linear_block_rows(job->run, b) + UW_TILE_ROWS - 1) / UW_TILE_ROWS;
 }
 
-/* What is a number of pieces of `nbytes` behind p, which may be anywhere. */
+/* What is ahead of p, which may be anywhere, in what has `nbytes` a tile. */
 UW_INLINE void prefetch_line(const void *p, struct amx_ahead ahead, size_t nbytes)
 {
-	_mm_prefetch((const char *)((uintptr_t)p + ahead.near * nbytes), _MM_HINT_T0);
+	_mm_prefetch((const char *)((uintptr_t)p + ahead.near * nbytes / 2), _MM_HINT_T0);
 	if (ahead.far > 0)
-		_mm_prefetch((const char *)((uintptr_t)p + ahead.far * nbytes), _MM_HINT_T1);
+		_mm_prefetch((const char *)((uintptr_t)p + ahead.far * nbytes / 2), _MM_HINT_T1);
 }
 
 UW_INLINE void put_unit(uint8_t *to, unsigned g, const __m512i a[4])
@@ -301,25 +320,30 @@ UW_INLINE void put_sums(const struct amx_job *job, uint64_t b, uint32_t w, uint6
 
 /* ---- products: weights in one place, [tile row][PANEL_COLS or fewer tile columns], x in another ---- */
 
-/* `high` tiles of weights with the same x. */
-UW_INLINE void multiply_column(const uint8_t *weights, uint32_t high, const uint8_t *x)
+/* 64 columns of x. */
+UW_INLINE void load_x(const uint8_t *x, uint32_t width)
 {
-	for (unsigned h = 0; h < 2; h++, weights += UW_AMX_TILE, x += UW_AMX_TILE) {
-		_tile_loadd(6, x, 64);
-		_tile_loadd(4, weights, 64);
+	_tile_loadd(6, x, width * sizeof(float));
+	_tile_loadd(7, x + amx_x_nbytes(width) / 2, width * sizeof(float));
+}
+
+/* A tile of weights with this x, to sums i. */
+UW_INLINE void multiply_tile(const uint8_t *weights, uint32_t i)
+{
+	_tile_loadd(4, weights, 64);
+	_tile_loadd(5, weights + UW_AMX_TILE, 64);
+	if (i == 0) {
 		_tile_dpbf16ps(0, 4, 6);
-		if (high > 1) {
-			_tile_loadd(5, weights + UW_AMX_PAIR, 64);
-			_tile_dpbf16ps(1, 5, 6);
-		}
-		if (high > 2) {
-			_tile_loadd(4, weights + 2 * UW_AMX_PAIR, 64);
-			_tile_dpbf16ps(2, 4, 6);
-		}
-		if (high > 3) {
-			_tile_loadd(5, weights + 3 * UW_AMX_PAIR, 64);
-			_tile_dpbf16ps(3, 5, 6);
-		}
+		_tile_dpbf16ps(0, 5, 7);
+	} else if (i == 1) {
+		_tile_dpbf16ps(1, 4, 6);
+		_tile_dpbf16ps(1, 5, 7);
+	} else if (i == 2) {
+		_tile_dpbf16ps(2, 4, 6);
+		_tile_dpbf16ps(2, 5, 7);
+	} else {
+		_tile_dpbf16ps(3, 4, 6);
+		_tile_dpbf16ps(3, 5, 7);
 	}
 }
 
@@ -373,26 +397,39 @@ UW_INLINE void decode_column(const struct amx_job *job, unsigned source, struct 
 		decode_tile(job, source, &at, chunk, ahead, to);
 }
 
-/* Tile rows at->w .. + nw with one product each, over all columns. Scratch: two columns of tiles, then the sums. */
+/* Tile rows at.w .. + nw with one product each, over all columns. Scratch: two columns of tiles, then the sums. */
 UW_INLINE void multiply_rows(const struct amx_job *job, unsigned source, struct amx_place at, uint32_t nw,
 			     struct uw_linear_chunk *chunk)
 {
+	const struct amx_ahead ahead = is_raw(source) ? AHEAD_RAW : AHEAD;
+	const uint32_t first = at.w, width = amx_width(job->dims);
+	const size_t x_nbytes = amx_x_nbytes(width);
+	const uint8_t *x = job->x;
 	uint8_t *ring = job->scratch;
 	float *sums = (float *)(void *)(ring + 8 * UW_AMX_PAIR);
 
 	zero_sums();
-	decode_column(job, source, at, nw, AHEAD, chunk, ring);
-	for (uint64_t k = 0; k < job->cols.n; k++) {
+	decode_column(job, source, at, nw, ahead, chunk, ring);
+	for (uint64_t k = 0; k < job->cols.n; k++, x += x_nbytes) {
+		uint8_t *next = ring + (k + 1) % 2 * 4 * UW_AMX_PAIR, *now = ring + k % 2 * 4 * UW_AMX_PAIR;
+
+		BARRIER();
+		load_x(x, width);
 		at.k = k + 1;
-		if (at.k < job->cols.n)
-			decode_column(job, source, at, nw, AHEAD, chunk, ring + at.k % 2 * 4 * UW_AMX_PAIR);
-		BARRIER();
-		multiply_column(ring + k % 2 * 4 * UW_AMX_PAIR, nw, job->x + amx_x_off(1, 0, k));
-		BARRIER();
+		for (uint32_t i = 0; i < nw; i++) {
+			for (size_t line = i * 64; line < x_nbytes; line += nw * 64)
+				prefetch_line(x + line, AHEAD_X, x_nbytes);
+			at.w = first + i;
+			if (at.k < job->cols.n)
+				decode_tile(job, source, &at, chunk, ahead, next + i * UW_AMX_PAIR);
+			BARRIER();
+			multiply_tile(now + i * UW_AMX_PAIR, i);
+			BARRIER();
+		}
 	}
 	save_sums(sums, 512);
-	for (uint32_t w = 0; w < nw; w++)
-		put_sums(job, at.b, at.w + w, 0, sums + 256 * w);
+	for (uint32_t i = 0; i < nw; i++)
+		put_sums(job, at.b, first + i, 0, sums + 256 * i);
 }
 
 /* Coded tiles are read in the order in which they are stored. RAW rows are read sixteen at a time, which is faster than
@@ -422,7 +459,7 @@ UW_INLINE void gemm_16(const struct amx_job *job, unsigned source)
  */
 UW_INLINE void multiply_half(const struct amx_job *job, unsigned source, struct amx_place at)
 {
-	const struct amx_ahead ahead = is_raw(source) ? AHEAD : AHEAD_FAR;
+	const struct amx_ahead ahead = is_raw(source) ? AHEAD_RAW : AHEAD_FAR;
 	uint32_t first = at.w, nw = at.high - first < 2 ? at.high - first : 2;
 	uint8_t *ring = job->scratch;
 	float *sums = (float *)(void *)(ring + 8 * UW_AMX_PAIR);
@@ -482,7 +519,7 @@ UW_INLINE void decode_half(const struct amx_job *job, unsigned source, const str
 
 		at.k = part->k + k;
 		at.w = first + w;
-		decode_tile(job, source, &at, &chunk, is_raw(source) ? AHEAD : AHEAD_HALF,
+		decode_tile(job, source, &at, &chunk, is_raw(source) ? AHEAD_RAW : AHEAD_HALF,
 			    to + (w * PANEL_COLS + k) * UW_AMX_PAIR);
 	}
 	BARRIER();
@@ -583,10 +620,12 @@ UW_INLINE void amx_pack(bool natural, const struct uw_linear_dims *dims, const v
 {
 	struct uw_linear_cols cols = uw_linear_cols(dims);
 	uint64_t nsteps = amx_packed_steps(dims), last = end == dims->batch ? nsteps * UW_PACK_ROWS : end;
+	const uint32_t width = amx_width(dims);
 
 	for (uint64_t n = first; n < last; n += UW_PACK_ROWS) {
 		for (uint64_t k = 0; k < cols.n; k++) {
-			uint8_t *to = packed + amx_x_off(nsteps, n / UW_PACK_ROWS, k);
+			uint8_t *to = packed + (nsteps == 1 ? (size_t)k * amx_x_nbytes(width) :
+							      amx_x_off(nsteps, n / UW_PACK_ROWS, k));
 			__m512 v[2][UW_PACK_ROWS];
 			uint32_t begin, stop;
 
@@ -602,8 +641,8 @@ UW_INLINE void amx_pack(bool natural, const struct uw_linear_dims *dims, const v
 			}
 			for (unsigned h = 0; h < 2; h++) {
 				transpose(v[h]);
-				for (unsigned p = 0; p < 16; p++)
-					_mm512_store_ps(to + h * UW_AMX_TILE + 64 * p, v[h][p]);
+				for (unsigned p = 0; p < 16; p++, to += width * sizeof(float))
+					_mm512_mask_storeu_ps(to, (__mmask16)((1u << width) - 1), v[h][p]);
 			}
 		}
 	}
@@ -613,7 +652,11 @@ UW_INLINE void amx_pack(bool natural, const struct uw_linear_dims *dims, const v
 
 UW_INLINE size_t amx_packed_nbytes(const struct uw_linear_dims *dims)
 {
-	return (size_t)(amx_packed_steps(dims) * amx_npanels(dims)) * PANEL_COLS * UW_AMX_PAIR;
+	uint64_t nsteps = amx_packed_steps(dims);
+
+	if (nsteps == 1)
+		return (size_t)uw_linear_cols(dims).n * amx_x_nbytes(amx_width(dims));
+	return (size_t)(nsteps * amx_npanels(dims)) * PANEL_COLS * UW_AMX_PAIR;
 }
 
 UW_INLINE size_t amx_scratch_nbytes(const struct uw_linear_dims *dims)
@@ -632,7 +675,7 @@ UW_INLINE void amx_gemm(const struct amx_job *job, unsigned source)
 	uint64_t nsteps = amx_packed_steps(job->dims);
 	struct amx_part part = { .first = 0 };
 
-	amx_begin();
+	amx_begin(amx_width(job->dims));
 	if (nsteps == 1)
 		gemm_16(job, source);
 	else if (nsteps == 2)

@@ -7,15 +7,16 @@
  *
  * For a small batch that is too slow: there tiles are multiplied as they are decoded, in registers, which gives their
  * pairs in another order (linear_avx512.h). x and the partial sums are then in that order as well, until a row is
- * done. A tile with patches, or at an edge of the range, still goes by way of memory.
+ * done. A tile at an edge of the range still goes by way of memory, as does a unit with patches.
  *
  * The file that includes this says for its instruction set:
  *   rows_decode_p4, rows_decode_e8   the codec's loops for tiles
  *   ROWS_X_NBYTES                    64 columns of x, as rows_pack_x packs them
+ *   ROWS_FAR                         bytes between what is multiplied in a RAW row and what is prefetched
  *   rows_dots                        adds to the sums of some rows and of some of the batch
- *   rows_total                       the sum of 32 partial sums
+ *   rows_total, rows_total_pairs     the sum of 32 partial sums, in natural and in pair order
  *   ROWS_DIRECT_P4, ROWS_DIRECT_E8   the largest batch that rows_direct is for
- *   rows_direct                      adds to the sums of one tile's rows, in pair order
+ *   rows_direct                      adds to the sums of one tile's rows, in pair order, after rows_patch_lanes
  *   rows_decode_pairs                the tile's rows themselves, in pair order
  */
 #ifndef UW_LINEAR_ROWS_H
@@ -29,7 +30,7 @@
 #define ROWS_COLS 4u   /* tile columns that are decoded at a time: 32 KB */
 #define ROWS_BATCH 24u /* of the batch at a time: sums of 192 KB for a row block */
 #define ROWS_SUMS 32u
-#define ROWS_AHEAD 2u  /* tiles between the one that is decoded and the one that is prefetched */
+#define ROWS_AHEAD (UW_TILE_WEIGHTS * 5 / 2) /* weights between what is decoded and what is prefetched */
 
 struct rows_job {
 	const struct uw_linear_dims *dims;
@@ -41,20 +42,28 @@ struct rows_job {
 	float *sums;        /* [64][nb][ROWS_SUMS] */
 };
 
+/* A tile of a coded run. */
+struct rows_tile {
+	const uint8_t *s, *second;
+	bool patched;
+	uint32_t in_chunk;
+};
+
 static void rows_pack_x(const uint16_t x[UW_TILE_COLS], uint8_t *to);
 static float rows_total(const float sums[ROWS_SUMS]);
+static float rows_total_pairs(const float sums[ROWS_SUMS]);
 /* nrows rows, `ld` apart, of nk tile columns; `far`: they come from memory. */
 static void rows_dots(const uint16_t *weights, size_t ld, uint32_t nrows, uint64_t nk, bool far, const uint8_t *x,
 		      size_t x_ld, uint64_t nb, float *sums);
 /* One tile; `sums` of its first row, those of a row nb * ROWS_SUMS floats behind the one before. */
-UW_INLINE void rows_direct(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *pairs, const uint8_t *x,
-			size_t x_ld, uint64_t nb, float *sums);
+UW_INLINE void rows_direct(bool p4, const struct rows_tile *tile, const struct uw_linear_chunk *chunk, const uint8_t *x,
+			   size_t x_ld, uint64_t nb, float *sums);
 UW_INLINE void rows_decode_pairs(bool p4, const uint8_t *s, const uint8_t *second, const uint8_t *pairs,
 				 uint16_t weights[UW_TILE_WEIGHTS]);
 
 /* ---- pair order ---- */
 
-/* Where pair p of 64 columns stands. */
+/* Where pair p of 64 columns stands. Pairs i, i + 8, i + 16 and i + 24 stand together, from 4 i on. */
 UW_INLINE uint32_t rows_pair(uint32_t p)
 {
 	return 16 * (p / 4 % 2) + 4 * (p % 4) + p / 8;
@@ -64,15 +73,6 @@ static void rows_to_pairs(const uint16_t from[UW_TILE_COLS], uint16_t to[UW_TILE
 {
 	for (uint32_t p = 0; p < UW_TILE_COLS / 2; p++)
 		memcpy(to + 2 * rows_pair(p), from + 2 * p, 2 * sizeof(*to));
-}
-
-static float rows_total_pairs(const float sums[ROWS_SUMS])
-{
-	float natural[ROWS_SUMS];
-
-	for (uint32_t p = 0; p < ROWS_SUMS; p++)
-		natural[p] = sums[rows_pair(p)];
-	return rows_total(natural);
 }
 
 UW_INLINE bool rows_is_direct(const struct uw_linear_dims *dims, enum uw_linear_source source)
@@ -134,10 +134,25 @@ UW_INLINE void rows_multiply(const struct rows_job *job, const uint16_t *weights
 	rows_dots(weights, ld, nrows, nk, far, job->x + job->n0 * x_ld + k * ROWS_X_NBYTES, x_ld, job->nb, job->sums);
 }
 
-UW_INLINE void rows_prefetch(const uint8_t *p, size_t ahead, size_t nbytes)
+/* May point anywhere. */
+UW_INLINE void rows_prefetch(const void *p, size_t ahead, size_t nbytes)
 {
 	for (size_t i = 0; i < nbytes; i += 64)
-		_mm_prefetch((const char *)((uintptr_t)p + ahead + i), _MM_HINT_T0); /* may point anywhere */
+		_mm_prefetch((const char *)((uintptr_t)p + ahead + i), _MM_HINT_T0);
+}
+
+/* Part g of 8 of a tile's length, ROWS_AHEAD from here on: spread over the decoding of a tile, since a tile's lines at
+ * once are more than the processor can wait for, and in the order in which they will be read. */
+UW_INLINE void rows_prefetch_part(bool p4, const uint8_t *s, const uint8_t *second, uint32_t g)
+{
+	rows_prefetch(s + 64 * g, ROWS_AHEAD, 64);
+	rows_prefetch(s + 64 * g + 512, ROWS_AHEAD, 64);
+	if (p4) {
+		rows_prefetch(second + 64 * g, ROWS_AHEAD / 2, 64);
+	} else {
+		rows_prefetch(second + g / 2 * 64 + g % 2 * 512, ROWS_AHEAD, 64);
+		rows_prefetch(second + g / 2 * 64 + g % 2 * 512 + 256, ROWS_AHEAD, 64);
+	}
 }
 
 static void rows_patch(struct uw_linear_chunk *at, uint32_t in_chunk, uint16_t *weights, size_t ld)
@@ -146,6 +161,37 @@ static void rows_patch(struct uw_linear_chunk *at, uint32_t in_chunk, uint16_t *
 
 	while (uw_linear_patch_next(at, in_chunk, &patch))
 		weights[patch.row * ld + uw_linear_patch_col(&patch)] ^= patch.flip;
+}
+
+/* Units g, rows g and g + 8, that have patches. */
+UW_INLINE uint32_t rows_patched_units(const struct uw_linear_chunk *at, const struct rows_tile *tile)
+{
+	struct uw_linear_chunk walk = *at;
+	struct uw_linear_patch patch;
+	uint32_t units = 0;
+
+	while (tile->patched && uw_linear_patch_next(&walk, tile->in_chunk, &patch))
+		units |= 1u << patch.lane / 4;
+	return units;
+}
+
+/* The patches of n lanes, from `lane` on: fragment registers a0 .. a3, 4 n dwords of each. `rotated`: a1 and a3 still
+ * lack their rotation right by a byte. */
+UW_INLINE void rows_patch_lanes(const struct uw_linear_chunk *at, const struct rows_tile *tile, uint32_t lane,
+				uint32_t n, bool rotated, uint32_t *regs)
+{
+	struct uw_linear_chunk walk = *at;
+	struct uw_linear_patch patch;
+
+	while (uw_linear_patch_next(&walk, tile->in_chunk, &patch)) {
+		uint32_t reg = patch.i / 2, flip = (uint32_t)patch.flip << 16 * (patch.i % 2);
+
+		if (patch.lane - lane >= n) /* below 0, too */
+			continue;
+		if (rotated && reg % 2 == 1)
+			flip = flip << 8 | flip >> 24;
+		regs[reg * 4 * n + 4 * (patch.lane - lane) + patch.step] ^= flip;
+	}
 }
 
 /* Zeros outside of the range in one tile column. */
@@ -157,14 +203,7 @@ static void rows_clip(uint16_t *weights, size_t ld, uint32_t nrows, uint32_t beg
 	}
 }
 
-/* A tile of a coded run. */
-struct rows_tile {
-	const uint8_t *s, *second;
-	bool patched;
-	uint32_t in_chunk;
-};
-
-/* Tile t of the run, with its palette and patches in *chunk; what follows is prefetched. */
+/* Tile t of the run, with its palette and patches in *chunk. */
 UW_INLINE struct rows_tile rows_tile(const struct rows_job *job, bool p4, struct uw_linear_chunk *chunk, uint64_t t)
 {
 	const size_t second = p4 ? UW_TILE_WEIGHTS / 2 : UW_TILE_WEIGHTS;
@@ -175,14 +214,14 @@ UW_INLINE struct rows_tile rows_tile(const struct rows_job *job, bool p4, struct
 		.in_chunk = (uint32_t)((chunk->first_tile + t) % UW_CHUNK_TILES),
 	};
 
-	rows_prefetch(tile.s, ROWS_AHEAD * UW_TILE_WEIGHTS, UW_TILE_WEIGHTS);
-	rows_prefetch(tile.second, ROWS_AHEAD * second, second);
 	return tile;
 }
 
 UW_INLINE void rows_decode_tile(const struct rows_tile *tile, bool p4, struct uw_linear_chunk *chunk, uint16_t *to,
 				size_t ld)
 {
+	for (uint32_t g = 0; g < 8; g++)
+		rows_prefetch_part(p4, tile->s, tile->second, g);
 	if (p4)
 		rows_decode_p4(to, ld, tile->s, tile->second, chunk->pairs, UW_STORE_CACHED);
 	else
@@ -247,8 +286,8 @@ UW_INLINE void rows_direct_block(const struct rows_job *job, bool p4, struct uw_
 			struct rows_tile tile = rows_tile(job, p4, chunk, t);
 			float *sums = job->sums + w * UW_TILE_ROWS * (size_t)job->nb * ROWS_SUMS;
 
-			if (!tile.patched && !edge) {
-				rows_direct(p4, tile.s, tile.second, chunk->pairs, x, x_ld, job->nb, sums);
+			if (!edge) {
+				rows_direct(p4, &tile, chunk, x, x_ld, job->nb, sums);
 				continue;
 			}
 			rows_decode_pairs(p4, tile.s, tile.second, chunk->pairs, job->weights);

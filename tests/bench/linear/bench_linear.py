@@ -78,7 +78,7 @@ def main():
     rows = list(csv.DictReader(lines, FIELDS))
     text = ["# y = W x from DRAM", "",
             f"{cpu()}. Made by `tests/bench/linear/bench_linear.py`. FP32 out, BF16 in; Gaussian weights, sigma of "
-            "a row log-normal about 0.02, 12.01 bits a weight; 512 MB of BF16, and the same weights coded, are cycled "
+            "a row log-normal about 0.02, 12.01 bits a weight; 1 GB of BF16, and the same weights coded, are cycled "
             "through.",
             "x: time of the fastest baseline (raw twin, natural order, oneDNN) by that of the variant, median over "
             "undisturbed rounds. GB/s are those of the BF16 weights. Packing x is included. E8: exponents lie in "
