@@ -70,8 +70,8 @@ enum uw_status uw_machine_measure(struct uw_machine *machine, double seconds, st
 				  uint64_t batch, const struct uw_candidate *const *const *ways, size_t n,
 				  struct uw_timing *timings, struct uw_error *err)
 {
-	struct turn turns[UW_MAX_RUNNERS];
-	struct uw_runner runners[UW_MAX_RUNNERS];
+	struct turn turns[UW_MAX_RUNNERS] = { { 0 } };
+	struct uw_runner runners[UW_MAX_RUNNERS] = { { 0 } };
 
 	for (size_t i = 0; i < n; i++) {
 		turns[i] = (struct turn){ machine->ops, stack, batch, ways[i], 0 };
