@@ -22,7 +22,7 @@ except ImportError:
 
 ROOT = os.path.join(HERE, "..", "..")
 CLUSTER = os.path.join(ROOT, "samples", "cluster")
-RETRY = {6, 7}      # README's exit codes that may pass
+RETRY = {6, 7, 124}     # README's exit codes that may pass
 
 
 def has_gnu_parallel():

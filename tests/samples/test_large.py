@@ -24,6 +24,7 @@ from common import Case, environment, read, safetensors, tool_command, weights, 
 
 SHARDS, PARTS, WORKERS = 100, 20, 2
 SHARD = int(os.environ.get("UW_LARGE_SHARD", "1000000"))
+BLOCK = 1000003      # weights
 LIMIT = 1 << 30     # bytes of memory of one worker
 ROWS = SHARD // 8192
 WEIGHTS_NBYTES = ROWS * 8192
@@ -32,13 +33,14 @@ DISK = 0.8 * NBYTES + (64 << 20)
 
 
 class Shard:
-    """Weights that begin at another place of the same block in each shard: no two are alike."""
-    block = weights(1 << 20)
+    """Weights that begin at another place of the same block in each shard: no two are alike, nor two groups of a shard, since
+    the block is no part of a group."""
+    block = weights(BLOCK)
 
     def __init__(self, folder, i):
         self.name = "model-%05d-of-%05d.safetensors" % (i + 1, SHARDS)
         self.path = os.path.join(folder, self.name)
-        self.start = 2 * random.Random(i).randrange(1 << 20)
+        self.start = 2 * random.Random(i).randrange(BLOCK)
         name = "layers.%d.mlp.down_proj.weight" % i
         self.head = safetensors([], text=json.dumps({name: {"dtype": "BF16", "shape": [ROWS, 4096], "data_offsets": [0, WEIGHTS_NBYTES]}}))
         write(self.path, self.head)
