@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs what is missing, then builds and tests everything: gcc and clang, with ASan and UBSan, with TSan and MSan, for
-# i386 and s390x under qemu, a short run of each fuzzer, and the sample's main job.
+# Installs what is missing, then builds and tests everything: gcc and clang, with ASan and UBSan, with TSan and MSan, under
+# valgrind, for i386 and s390x under qemu, a short run of each fuzzer, and the sample's main job.
 # The last line is "N passed, N failed"; the exit status says the same.
 #
 #   tests/run.sh [--keep]              --keep: leave the build folders (build-test-*) for a look
@@ -96,6 +96,10 @@ if build gcc -Dbuildtype=debugoptimized; then # with all CUDA code if nvcc is th
 		run gcc $level --no-suite memory --no-suite cuda --no-suite samples --no-suite man
 	done
 	run gcc amx --suite memory
+	echo "== valgrind" # which knows no AVX-512
+	run gcc avx2 -t 5 --wrap "valgrind -q --error-exitcode=9 --leak-check=full" format_extents format_reader format_writer \
+		format_base format_shared safetensors json_text huffman coded_hostile based tuning sink_folder sink_archive \
+		pack_model model_open model_base ordered cli
 fi
 if command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ]; then
 	echo "== gpu.sh"

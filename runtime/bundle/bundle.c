@@ -35,12 +35,11 @@ static enum uw_status is_tar_of_manifest(const struct uw_blob *blob, bool *is, s
 		char head[512];
 		bool whole;
 		enum uw_status status = read_head(blob, head, sizeof(head), off, &whole, err);
-		const char *name = strncmp(head, "./", 2) == 0 ? head + 2 : head;
 
 		if (status != UW_OK || !whole || memcmp(head + 257, "ustar", 5) != 0)
 			return status;
 		if (head[156] != 'x' && head[156] != 'g') {
-			*is = strcmp(name, UW_MANIFEST_NAME) == 0;
+			*is = strcmp(strncmp(head, "./", 2) == 0 ? head + 2 : head, UW_MANIFEST_NAME) == 0;
 			return UW_OK;
 		}
 		head[136] = '\0'; /* ends the size, 11 octal digits at 124 */
