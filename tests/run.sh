@@ -5,7 +5,7 @@
 # The last line is "N passed, N failed"; the exit status says the same.
 #
 #   tests/run.sh [--keep]              --keep: leave the build folders (build-test-*) for a look
-#   FUZZ_SECONDS=60 tests/run.sh       seconds for each fuzz target; 10 if not given, 0 leaves them out
+#   FUZZ_SECONDS=600 tests/run.sh      seconds for each fuzz target; 60 if not given, 0 leaves them out
 set -u
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -140,7 +140,7 @@ short="safetensors format_extents format_writer format_reader format_base based 
 cross i386 $short
 cross s390x $short checkkernels
 
-if [ "${FUZZ_SECONDS:=10}" != 0 ]; then
+if [ "${FUZZ_SECONDS:=60}" != 0 ]; then
 	echo "== fuzz: $FUZZ_SECONDS seconds a target"
 	UW_FUZZ_BUILD=build-test-fuzz tests/fuzz/run.sh "$FUZZ_SECONDS"
 	verdict "fuzz: no finding" $?
