@@ -106,13 +106,6 @@ static enum uw_status compare(const struct uw_existing *existing, struct uw_tool
 	return status;
 }
 
-static bool has_base(const struct uw_manifest *manifest, struct uw_bundle_base *base)
-{
-	if (base == NULL || !manifest->based)
-		return base == NULL && !manifest->based;
-	return memcmp(manifest->base, uw_bundle_base(base)->digest, sizeof(manifest->base)) == 0;
-}
-
 enum uw_status uw_existing_look(const struct uw_existing *existing, struct uw_tool *tool, struct uw_source *source,
 				struct uw_manifest *manifest, char **where, struct uw_error *err)
 {
@@ -127,7 +120,8 @@ enum uw_status uw_existing_look(const struct uw_existing *existing, struct uw_to
 		status = uw_fail(err, UW_ERR_EXISTS, UW_NO_OFFSET, "output exists and is no bundle");
 	if (status == UW_OK)
 		status = uw_bundle_open(existing->output, &tool->ops, &bundle, err);
-	if (status == UW_OK && !has_base(&bundle.manifest, existing->base))
+	if (status == UW_OK &&
+	    !uw_bundle_base_is(existing->base, bundle.manifest.based ? bundle.manifest.base : NULL))
 		status = differs(err, "has another base");
 	if (status == UW_OK)
 		status = uw_bundle_set_base(&bundle, uw_bundle_base(existing->base), err);

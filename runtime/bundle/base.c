@@ -217,6 +217,13 @@ const struct uw_manifest *uw_bundle_base_manifest(const struct uw_bundle_base *b
 	return &base->bundle.manifest;
 }
 
+bool uw_bundle_base_is(const struct uw_bundle_base *base, const uint8_t *digest)
+{
+	if (base == NULL || digest == NULL)
+		return base == NULL && digest == NULL;
+	return memcmp(base->base.digest, digest, sizeof(base->base.digest)) == 0;
+}
+
 /* ---- likenesses ---- */
 
 static int compare_names(const struct uw_extent *a, const struct uw_extent *b)

@@ -17,6 +17,9 @@ void uw_bundle_base_close(struct uw_bundle_base **base); /* NULL inside is fine 
 const struct uw_base *uw_bundle_base(const struct uw_bundle_base *base);
 const struct uw_manifest *uw_bundle_base_manifest(const struct uw_bundle_base *base);
 
+/* Whether it is the one with this source digest; NULL and NULL: there is none, as there should be. */
+bool uw_bundle_base_is(const struct uw_bundle_base *base, const uint8_t *digest);
+
 /* Lists its tensors, for uw_bundle_base_like, unless that has been done. Opens all its containers. After failure there
  * is only closing. */
 UW_MUST_CHECK enum uw_status uw_bundle_base_list(struct uw_bundle_base *base, struct uw_error *err);

@@ -2,7 +2,6 @@
 #include "cuda_stack.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "cuda_workspace.h"
 #include "unweight/tuning.h"
@@ -33,37 +32,6 @@ static size_t list_parts(const struct uw_weights *w, struct uw_linear_part *part
 	return n;
 }
 
-/* A tuning under which a linear prepares all pipelines of a mask: a bucket for each. */
-static enum uw_status all_pipelines(const struct uw_cuda *cuda, uint64_t nrows, uint64_t ncols, uint32_t mask,
-				    struct uw_tuning **tuning, struct uw_error *err)
-{
-	enum uw_status status = uw_tuning_create(tuning, err);
-	uint16_t device = 0;
-
-	if (status == UW_OK)
-		status = uw_tuning_device(*tuning, uw_cuda_name(cuda), &device, err);
-	for (unsigned coding = UW_CODING_H; status == UW_OK && coding <= UW_CODING_P4; coding++) {
-		unsigned bucket = 0;
-
-		for (unsigned p = UW_PIPELINE_RAW; status == UW_OK && p < UW_NPIPELINES; p++) {
-			struct uw_tuning_entry entry = {
-				.coding = (uint8_t)coding,
-				.pipeline = (uint8_t)p,
-				.batch = (uint16_t)(1u << bucket),
-				.nrows = nrows,
-				.ncols = ncols,
-				.device = device,
-			};
-
-			if (!(mask >> p & 1))
-				continue;
-			status = uw_tuning_set(*tuning, &entry, err);
-			bucket++;
-		}
-	}
-	return status;
-}
-
 static enum uw_status prepare(const struct uw_cuda *cuda, const struct uw_weights *w, uint32_t mask,
 			      const struct uw_cuda_linear_options *options, struct uw_cuda_linear **linear,
 			      struct uw_error *err)
@@ -73,7 +41,8 @@ static enum uw_status prepare(const struct uw_cuda *cuda, const struct uw_weight
 	struct uw_tuning *tuning = NULL;
 	uint64_t nrows;
 	size_t nparts = list_parts(w, parts, &nrows);
-	enum uw_status status = all_pipelines(cuda, nrows, uw_tensor_grid(w->tensor).ncols, mask, &tuning, err);
+	enum uw_status status = uw_stack_tuning(uw_cuda_name(cuda), nrows, uw_tensor_grid(w->tensor).ncols, mask,
+						&tuning, err);
 
 	all.tuning = tuning;
 	all.pipeline = UW_PIPELINE_AUTO;
@@ -81,13 +50,6 @@ static enum uw_status prepare(const struct uw_cuda *cuda, const struct uw_weight
 		status = uw_cuda_linear_create(cuda, w->model, parts, nparts, &all, linear, err);
 	uw_tuning_free(&tuning);
 	return status;
-}
-
-/* Values between 2^-7 and 2^-3 of both signs: zeros would take less power, and time, than what models multiply. */
-static void fill(uint16_t *x, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		x[i] = (uint16_t)(0x3C00 + i * 2654435761u % 0x200 + (i * 40503u >> 3 & 1) * 0x8000);
 }
 
 static uint64_t padded(uint64_t ncols)
@@ -111,7 +73,7 @@ static enum uw_status make_vectors(struct uw_cuda_stack *s, uint64_t max_batch, 
 	x = malloc((size_t)n * sizeof(*x));
 	if (x == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "vectors to multiply");
-	fill(x, (size_t)n);
+	uw_stack_fill(x, (size_t)n);
 	status = uw_cuda_memory_alloc(s->cuda, n * sizeof(*x), &s->x, err);
 	if (status == UW_OK)
 		status = uw_cuda_copy_in(s->cuda, s->x.at, x, n * sizeof(*x), NULL, err);

@@ -22,13 +22,14 @@ struct uw_stack {
 
 /* ---- preparing ---- */
 
-/* A tuning under which the linear prepares all pipelines of a mask: a bucket for each. */
-static enum uw_status all_pipelines(const struct uw_weights *w, uint32_t mask, struct uw_tuning **tuning,
-				    struct uw_error *err)
+enum uw_status uw_stack_tuning(const char *device, uint64_t nrows, uint64_t ncols, uint32_t mask,
+			       struct uw_tuning **tuning, struct uw_error *err)
 {
-	struct uw_tensor_grid grid = uw_tensor_grid(w->tensor);
 	enum uw_status status = uw_tuning_create(tuning, err);
+	uint16_t number = 0;
 
+	if (status == UW_OK && device != NULL)
+		status = uw_tuning_device(*tuning, device, &number, err);
 	for (unsigned coding = UW_CODING_H; status == UW_OK && coding <= UW_CODING_P4; coding++) {
 		unsigned bucket = 0;
 
@@ -37,8 +38,9 @@ static enum uw_status all_pipelines(const struct uw_weights *w, uint32_t mask, s
 				.coding = (uint8_t)coding,
 				.pipeline = (uint8_t)p,
 				.batch = (uint16_t)(1u << bucket),
-				.nrows = grid.nrows,
-				.ncols = grid.ncols,
+				.nrows = nrows,
+				.ncols = ncols,
+				.device = number,
 			};
 
 			if (!(mask & 1u << p))
@@ -54,9 +56,10 @@ static enum uw_status prepare(const struct uw_weights *w, uint32_t mask, struct 
 			      struct uw_error *err)
 {
 	struct uw_linear_part part = { .tensor = w->tensor, .expert = w->expert };
+	struct uw_tensor_grid grid = uw_tensor_grid(w->tensor);
 	struct uw_linear_options options = { 0 };
 	struct uw_tuning *tuning = NULL;
-	enum uw_status status = all_pipelines(w, mask, &tuning, err);
+	enum uw_status status = uw_stack_tuning(NULL, grid.nrows, grid.ncols, mask, &tuning, err);
 
 	options.tuning = tuning;
 	if (status == UW_OK)
@@ -65,8 +68,7 @@ static enum uw_status prepare(const struct uw_weights *w, uint32_t mask, struct 
 	return status;
 }
 
-/* Values between 2^-7 and 2^-3 of both signs: no sum is subnormal or overflows. */
-static void fill(uint16_t *x, size_t n)
+void uw_stack_fill(uint16_t *x, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		x[i] = (uint16_t)(0x3C00 + i * 2654435761u % 0x200 + (i * 40503u >> 3 & 1) * 0x8000);
@@ -96,7 +98,7 @@ static enum uw_status make_room(struct uw_stack *s, uint64_t max_batch, struct u
 	s->scratch = aligned(s->scratch_nbytes);
 	if (s->x == NULL || s->y == NULL || s->scratch == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "vectors to multiply");
-	fill(s->x, (size_t)(max_batch * ncols));
+	uw_stack_fill(s->x, (size_t)(max_batch * ncols));
 	return UW_OK;
 }
 

@@ -32,6 +32,15 @@ struct uw_stack_spec {
 
 struct uw_stack;
 
+/* A tuning for the device of this name (NULL: the CPU) under which a linear of nrows x ncols prepares all pipelines of the
+ * mask, a bucket for each. Free it with uw_tuning_free, after failure too. */
+UW_MUST_CHECK enum uw_status uw_stack_tuning(const char *device, uint64_t nrows, uint64_t ncols, uint32_t mask,
+					     struct uw_tuning **tuning, struct uw_error *err);
+
+/* Values between 2^-7 and 2^-3 of both signs: no sum is subnormal or overflows, and zeros would take less power, and
+ * time, than what models multiply. */
+void uw_stack_fill(uint16_t *x, size_t n);
+
 UW_MUST_CHECK enum uw_status uw_stack_create(const struct uw_stack_spec *spec, struct uw_stack **stack,
 					     struct uw_error *err);
 void uw_stack_free(struct uw_stack **stack); /* NULL inside is fine */

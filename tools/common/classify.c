@@ -71,31 +71,11 @@ static enum uw_status classify(const struct uw_entry *entry, const struct uw_blo
 	return uw_manifest_name_taken(entry->path) ? opaque(c, blob->nbytes, NULL, err) : UW_OK;
 }
 
-static enum uw_status hash_bytes(void *ctx, const void *data, size_t nbytes, struct uw_error *err)
-{
-	uw_sha256_update(ctx, data, nbytes);
-	return UW_OK;
-}
-
-static enum uw_status hash_blob(const struct uw_blob *blob, uint8_t *digest, struct uw_error *err)
-{
-	static const struct uw_job quiet; /* what is hashed here is read again */
-	struct uw_sha256 h;
-	enum uw_status status = uw_sha256_init(&h, err);
-
-	if (status != UW_OK)
-		return status;
-	status = uw_blob_each(&quiet, blob, hash_bytes, &h, err);
-	if (status == UW_OK)
-		return uw_sha256_final(&h, digest, err);
-	uw_sha256_free(&h);
-	return status;
-}
-
 /* Whether the base has the same file, and it is large enough for a container that says so. */
 static enum uw_status is_in_base(const struct uw_entry *entry, const struct uw_blob *blob,
 				 const struct uw_bundle_base *base, bool *is, struct uw_error *err)
 {
+	static const struct uw_job quiet; /* what is hashed here is read again */
 	const struct uw_manifest_file *file = uw_manifest_find(uw_bundle_base_manifest(base), entry->path);
 	uint8_t digest[UW_SHA256_NBYTES];
 	enum uw_status status;
@@ -103,7 +83,7 @@ static enum uw_status is_in_base(const struct uw_entry *entry, const struct uw_b
 	*is = false;
 	if (file == NULL || file->nbytes != blob->nbytes || file->nbytes < WORTH_A_CONTAINER)
 		return UW_OK;
-	status = hash_blob(blob, digest, err);
+	status = uw_blob_sha256(&quiet, blob, digest, err);
 	*is = status == UW_OK && memcmp(digest, file->sha256, sizeof(digest)) == 0;
 	return status;
 }

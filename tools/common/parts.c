@@ -179,13 +179,6 @@ enum uw_status uw_parts_find_plan(const struct uw_parts_dir *dir, const char *wi
 	return status;
 }
 
-static bool same_base(const struct uw_parts_plan *plan, const struct uw_bundle_base *base)
-{
-	if (!plan->based || base == NULL)
-		return !plan->based && base == NULL;
-	return memcmp(plan->base, uw_bundle_base(base)->digest, sizeof(plan->base)) == 0;
-}
-
 static enum uw_status check_plan(const struct part *p, struct uw_error *err)
 {
 	enum uw_profile profile = p->run->pack.profile;
@@ -196,7 +189,7 @@ static enum uw_status check_plan(const struct part *p, struct uw_error *err)
 	if (p->plan->profile != profile)
 		return uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "the plan is for profile %s, not %s",
 			       uw_profile_name(p->plan->profile), uw_profile_name(profile));
-	if (!same_base(p->plan, p->run->pack.base))
+	if (!uw_bundle_base_is(p->run->pack.base, p->plan->based ? p->plan->base : NULL))
 		return uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "the plan is for another base, or for none");
 	if (p->plan->single != p->source->single)
 		return uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "the plan is for a %s",
