@@ -1,48 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "group.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
 #define ZSTD_LEVEL 3
-#define HUGE_PAGE_NBYTES (UINT64_C(2) << 20)
 #define PIECE_NBYTES (UINT64_C(512) << 10) /* fits a core's own cache beside what it is decoded from */
 #define SMALL_NBYTES 65536u /* below this the fixed costs of a coded group count: always try zstd too */
-
-uint64_t uw_buffer_nbytes(uint64_t nbytes)
-{
-	uint64_t align = nbytes >= HUGE_PAGE_NBYTES ? HUGE_PAGE_NBYTES : 64;
-
-	return (nbytes + align - 1) & ~(align - 1);
-}
-
-enum uw_status uw_buffer_reserve(struct uw_buffer *buffer, uint64_t nbytes, struct uw_error *err)
-{
-	bool big = nbytes >= HUGE_PAGE_NBYTES;
-	uint64_t align = big ? HUGE_PAGE_NBYTES : 64, rounded = uw_buffer_nbytes(nbytes);
-
-	if (nbytes <= buffer->nbytes)
-		return UW_OK;
-	uw_buffer_free(buffer);
-	if (rounded < nbytes || rounded > SIZE_MAX)
-		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "buffer of %llu bytes", (unsigned long long)nbytes);
-	buffer->data = aligned_alloc((size_t)align, (size_t)rounded);
-	if (buffer->data == NULL)
-		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "buffer of %llu bytes", (unsigned long long)nbytes);
-	if (big) /* a fault for 2 MiB, not for each 4 KiB; as good as unsaid where there are none */
-		(void)madvise(buffer->data, (size_t)rounded, MADV_HUGEPAGE);
-	buffer->nbytes = (size_t)rounded;
-	return UW_OK;
-}
-
-void uw_buffer_free(struct uw_buffer *buffer)
-{
-	free(buffer->data);
-	*buffer = (struct uw_buffer){ 0 };
-}
 
 /* The codec works on words in the machine's order, files are little-endian. */
 static void swap_words_if_big_endian(uint8_t *data, uint64_t nbytes)

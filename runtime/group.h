@@ -3,19 +3,8 @@
 #ifndef UW_GROUP_H
 #define UW_GROUP_H
 
+#include "buffer.h"
 #include "unweight/container.h"
-
-/* A buffer that grows, aligned to 64. Zero-initialise; uw_buffer_free gives it back. */
-struct uw_buffer {
-	uint8_t *data;
-	size_t nbytes;
-};
-
-/* At least nbytes afterwards; contents are lost if it has to grow. */
-UW_MUST_CHECK enum uw_status uw_buffer_reserve(struct uw_buffer *buffer, uint64_t nbytes, struct uw_error *err);
-void uw_buffer_free(struct uw_buffer *buffer);
-/* What a buffer for nbytes takes. */
-uint64_t uw_buffer_nbytes(uint64_t nbytes);
 
 /* A slice of weights as the codec sees it; fails as uw_shape_tiled does. */
 UW_MUST_CHECK enum uw_status uw_group_shape(const struct uw_extent *extent, const struct uw_slice *slice,

@@ -3,6 +3,7 @@
 
 #include <zstd.h>
 
+#include "buffer.h"
 #include "group.h"
 #include "ordered.h"
 

@@ -41,17 +41,16 @@ static enum uw_status compare(void *ctx, const void *data, size_t nbytes, struct
 	return same ? UW_OK : uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "decoded bytes");
 }
 
-/* Groups that refer to a base come whole; the scratch memory is free by now. */
+/* Groups that refer to a base come whole, to where the encoder had the base's bytes; the scratch memory is free too. */
 static enum uw_status prove_based(const struct uw_base *base, struct slot *slot, const uint8_t *src,
 				  struct uw_error *err)
 {
 	struct uw_group_encoder *encoder = &slot->encoder;
-	enum uw_status status = uw_buffer_reserve(&slot->decoded, slot->slice.src_nbytes, err);
+	uint8_t *decoded = encoder->base.data;
+	enum uw_status status = uw_based_decode(base, &slot->slice, &encoder->group, encoder->stored,
+						&encoder->scratch, decoded, err);
 
-	if (status == UW_OK)
-		status = uw_based_decode(base, &slot->slice, &encoder->group, encoder->stored, &encoder->scratch,
-					 slot->decoded.data, err);
-	return status == UW_OK ? compare(&src, slot->decoded.data, (size_t)slot->slice.src_nbytes, err) : status;
+	return status == UW_OK ? compare(&src, decoded, (size_t)slot->slice.src_nbytes, err) : status;
 }
 
 /* Decodes what was just encoded and compares it with the source, while both are in the cache. */
