@@ -12,6 +12,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "huff_next.h"
 #include "x86.h"
 
 #define WINDOW 10u
@@ -99,18 +100,6 @@ static inline uint32_t decode_eight(const uint8_t *src, uint32_t pos, const stru
 	return pos + ((entry[0] + entry[1] + entry[2] + entry[3]) & 255);
 }
 
-/* The part of what the caller reads next that falls to this turn. */
-static inline void prefetch(const struct uw_huff_chunk *chunk, uint32_t turn, uint32_t ntiles)
-{
-	uintptr_t next = (uintptr_t)chunk->next + turn * (chunk->start[UW_LANES] / (32 * ntiles) + 1);
-	uintptr_t plane = (uintptr_t)chunk->plane + 256 * turn;
-
-	_mm_prefetch((const char *)next, _MM_HINT_T0);
-	_mm_prefetch((const char *)(next + 64), _MM_HINT_T0);
-	for (unsigned n = 0; n < 256; n += 64)
-		_mm_prefetch((const char *)(plane + n), _MM_HINT_T1);
-}
-
 static void decode_chunk(struct uw_huff_chunk *chunk, uint32_t ntiles, const struct twos *twos,
 			 const struct uw_huff_entry table[128])
 {
@@ -120,7 +109,7 @@ static void decode_chunk(struct uw_huff_chunk *chunk, uint32_t ntiles, const str
 
 	memcpy(pos, chunk->start, sizeof(pos));
 	for (uint32_t turn = 0; turn < 4 * ntiles; turn++) {
-		prefetch(chunk, turn, ntiles);
+		uw_prefetch_next(chunk, turn, ntiles);
 		for (uint32_t lane = 0; lane < UW_LANES; lane++, out += 8)
 			pos[lane] = decode_eight(src, pos[lane], twos, table, out);
 	}

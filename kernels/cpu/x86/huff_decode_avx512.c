@@ -16,6 +16,7 @@
  */
 #include <immintrin.h>
 
+#include "huff_next.h"
 #include "x86.h"
 
 #define STEPS 8u   /* symbols between refills */
@@ -220,21 +221,6 @@ static inline void store_turn(const struct pair *pair, uint32_t turn, const __m5
 	}
 }
 
-/*
- * The part of what the caller reads next that falls to this turn. Streams are prefetched for their lanes: those begin
- * all over them.
- */
-static inline void prefetch(const struct uw_huff_chunk *chunk, uint32_t turn, uint32_t ntiles)
-{
-	uintptr_t next = (uintptr_t)chunk->next + turn * (chunk->start[UW_LANES] / (32 * ntiles) + 1);
-	uintptr_t plane = (uintptr_t)chunk->plane + 256 * turn;
-
-	_mm_prefetch((const char *)next, _MM_HINT_T0);
-	_mm_prefetch((const char *)(next + 64), _MM_HINT_T0);
-	for (unsigned n = 0; n < 256; n += 64)
-		_mm_prefetch((const char *)(plane + n), _MM_HINT_T1);
-}
-
 static inline void decode(const struct pair *pairs, unsigned npairs, uint32_t ntiles, const struct table *table)
 {
 	struct lanes lanes[2];
@@ -247,8 +233,8 @@ static inline void decode(const struct pair *pairs, unsigned npairs, uint32_t nt
 		for (unsigned p = 0; p < npairs; p++)
 			gather(&lanes[p], buffer[p]);
 		for (unsigned p = 0; p < npairs; p++) {
-			prefetch(pairs[p].chunk[0], turn, ntiles);
-			prefetch(pairs[p].chunk[1], turn, ntiles);
+			uw_prefetch_next(pairs[p].chunk[0], turn, ntiles);
+			uw_prefetch_next(pairs[p].chunk[1], turn, ntiles);
 		}
 		for (unsigned s = 0; s < STEPS; s += 2) {
 			for (unsigned p = 0; p < npairs; p++)
