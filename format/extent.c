@@ -139,3 +139,20 @@ uint8_t uw_extent_order(uint8_t dtype, const uint64_t *dims, uint8_t ndims)
 		return ORDER_LINEAR;
 	return ORDER_TILED;
 }
+
+/* ---- sizes ---- */
+
+uint64_t uw_index_nbytes(uint64_t nextents, uint64_t ngroups, uint64_t ndims, uint64_t names_nbytes)
+{
+	uint64_t nbytes = INDEX_HEAD_NBYTES + nextents * EXTENT_NBYTES + ngroups * GROUP_NBYTES + ndims * DIM_NBYTES +
+			  names_nbytes;
+
+	return (nbytes + INDEX_PAD - 1) / INDEX_PAD * INDEX_PAD;
+}
+
+uint64_t uw_group_room(uint64_t nbytes)
+{
+	uint64_t room;
+
+	return uw_group_place(nbytes, nbytes, &room) ? room : nbytes;
+}

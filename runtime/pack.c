@@ -16,6 +16,7 @@ struct slot {
 	struct uw_group_encoder encoder;
 	struct uw_slice slice;
 	uint64_t extent;
+	bool wanted;
 };
 
 struct pack {
@@ -91,6 +92,7 @@ static enum uw_status encode_group(const struct pack *pack, const struct uw_exte
 static enum uw_status encode(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
 	struct pack *pack = ctx;
+	const struct uw_pack_options *options = pack->options;
 	struct slot *slot = &pack->slots[slot_number];
 	uint64_t clock = uw_stage_clock(pack->job);
 	const struct uw_extent *extent;
@@ -101,6 +103,9 @@ static enum uw_status encode(void *ctx, unsigned slot_number, uint64_t item, str
 	slot->extent = uw_locate_group(pack->extents, pack->nextents, item);
 	extent = &pack->extents[slot->extent];
 	uw_extent_slice(extent, item - extent->first_group, &slot->slice);
+	slot->wanted = options->wanted == NULL || options->wanted(options->ctx, extent, &slot->slice);
+	if (!slot->wanted)
+		return UW_OK;
 	status = uw_buffer_reserve(&slot->src, slot->slice.src_nbytes, err);
 	if (status == UW_OK)
 		status = uw_blob_read(pack->src, slot->src.data, (size_t)slot->slice.src_nbytes,
@@ -109,7 +114,7 @@ static enum uw_status encode(void *ctx, unsigned slot_number, uint64_t item, str
 	if (status == UW_OK)
 		status = encode_group(pack, extent, slot, err);
 	uw_stage_end(pack->job, UW_STAGE_CODE, &clock);
-	if (status == UW_OK && pack->options->prove)
+	if (status == UW_OK && options->prove)
 		status = prove(pack, extent, slot, err);
 	return status;
 }
@@ -123,16 +128,16 @@ static enum uw_status hash(void *ctx, unsigned slot_number, uint64_t item, struc
 
 	(void)item;
 	(void)err;
-	if (pack->options->source != NULL)
+	if (pack->options->source != NULL && slot->wanted)
 		pack->options->source(pack->options->ctx, slot->src.data, (size_t)slot->slice.src_nbytes);
 	uw_stage_end(pack->job, UW_STAGE_HASH, &clock);
 	return UW_OK;
 }
 
-/* Hands the writer all extents whose groups are complete. */
+/* Hands the writer, if there is one, all extents whose groups are complete. */
 static enum uw_status close_extents(struct pack *pack, uint64_t groups_done, struct uw_error *err)
 {
-	while (pack->open_extent < pack->nextents) {
+	while (pack->writer != NULL && pack->open_extent < pack->nextents) {
 		struct uw_extent *extent = &pack->extents[pack->open_extent];
 		enum uw_status status;
 
@@ -159,35 +164,43 @@ static enum uw_status write_group(struct pack *pack, const struct slot *slot, ui
 					       &slot->slice, group, slot->src.data, &same, err);
 
 	*shared = same != UINT64_MAX;
-	if (status != UW_OK)
+	if (status != UW_OK || pack->writer == NULL)
 		return status;
 	return *shared ? uw_writer_group_shared(pack->writer, same, err) :
 			 uw_writer_group(pack->writer, slot->encoder.stored, group, err);
+}
+
+static void tell(const struct pack *pack, const struct slot *slot, bool shared)
+{
+	const struct uw_group_encoder *encoder = &slot->encoder;
+	struct uw_packed_group packed = {
+		.extent = slot->extent,
+		.slice = slot->slice,
+		.group = encoder->group,
+		.shared = shared,
+		.counts = encoder->planned ? encoder->plan.counts : NULL,
+	};
+
+	if (pack->options->group != NULL)
+		pack->options->group(pack->options->ctx, &packed);
 }
 
 static enum uw_status output(void *ctx, unsigned slot_number, uint64_t item, struct uw_error *err)
 {
 	struct pack *pack = ctx;
 	const struct slot *slot = &pack->slots[slot_number];
-	const struct uw_group_encoder *encoder = &slot->encoder;
 	uint64_t clock = uw_stage_clock(pack->job);
 	bool shared;
-	enum uw_status status = write_group(pack, slot, item, &shared, err);
 
-	uw_stage_end(pack->job, UW_STAGE_OUTPUT, &clock);
-	if (status != UW_OK)
-		return status;
-	uw_hash128_update(pack->hash, slot->src.data, (size_t)slot->slice.src_nbytes);
-	uw_stage_end(pack->job, UW_STAGE_HASH, &clock);
-	if (pack->options->group != NULL) {
-		struct uw_packed_group packed = {
-			.extent = slot->extent,
-			.slice = slot->slice,
-			.group = encoder->group,
-			.shared = shared,
-			.counts = encoder->planned ? encoder->plan.counts : NULL,
-		};
-		pack->options->group(pack->options->ctx, &packed);
+	if (slot->wanted) {
+		enum uw_status status = write_group(pack, slot, item, &shared, err);
+
+		uw_stage_end(pack->job, UW_STAGE_OUTPUT, &clock);
+		if (status != UW_OK)
+			return status;
+		uw_hash128_update(pack->hash, slot->src.data, (size_t)slot->slice.src_nbytes);
+		uw_stage_end(pack->job, UW_STAGE_HASH, &clock);
+		tell(pack, slot, shared);
 	}
 	if (pack->job->progress != NULL)
 		pack->job->progress(pack->job->ctx, slot->slice.src_nbytes);
@@ -258,14 +271,15 @@ enum uw_status uw_container_pack(const struct uw_job *job, enum uw_profile profi
 		if (pack.slots == NULL || pack.hash == NULL)
 			status = uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "packing");
 	}
-	if (status == UW_OK)
+	if (status == UW_OK && pack.options->wanted == NULL)
 		status = uw_writer_open_based(&pack.writer, write, write_ctx, src->nbytes,
 					      pack.options->base != NULL ? pack.options->base->digest : NULL, err);
 	if (status == UW_OK)
 		status = close_extents(&pack, 0, err);
 	if (status == UW_OK)
 		status = uw_ordered_run(&run, err);
-	if (status == UW_OK)
+	*id = (struct uw_container_id){ 0 };
+	if (status == UW_OK && pack.writer != NULL)
 		status = uw_writer_finish(pack.writer, id, err);
 	uw_writer_free(pack.writer);
 	uw_hash128_free(pack.hash);

@@ -4,15 +4,18 @@
 
 #include "source_bundle.h"
 #include "bounds.h"
+#include "forecast.h"
 #include "pack_model.h"
+#include "provenance.h"
 #include "scan_report.h"
 #include "tool.h"
 
-enum { OPT_JSON, OPT_HTML, OPT_THREADS };
+enum { OPT_JSON, OPT_HTML, OPT_SAMPLE, OPT_THREADS };
 
 static const struct uw_option options[] = {
 	{ 0, "json", "FILE", "write the report as JSON; - is standard output", OPT_JSON },
 	{ 0, "html", "FILE", "write the report as one self-contained HTML page; - is standard output", OPT_HTML },
+	{ 0, "sample", "PCT", "look at this share of the weights only and forecast the bundles' sizes", OPT_SAMPLE },
 	{ 'T', "threads", "N", "threads; 0 (the default) = all available CPUs", OPT_THREADS },
 	UW_BOUND_OPTIONS,
 	{ 0 },
@@ -24,7 +27,10 @@ static const struct uw_cli cli = {
 	.summary = "Says how well a model compresses, tensor by tensor, and exactly how large its bundles will be, without\n"
 		   "writing any. PATH is a .safetensors file, a model folder, an archive of one, or a bundle.",
 	.epilog = "Without --json or --html a table goes to standard output. The sizes are not estimates: everything is encoded in\n"
-		  "both profiles and thrown away.\n\n"
+		  "both profiles and thrown away. With --sample they are: enough groups to tell are drawn by chance (more than PCT of\n"
+		  "a small model), the same ones each time, and the real size is within the +- given for 19 models of 20 (less if\n"
+		  "tensors are equal: a file stores them once). Files are read only where groups were drawn;\n"
+		  "archives have to be read anyway.\n\n"
 		  "Exit codes: 0 done, 2 usage, 3 input not acceptable, 5 corrupt bundle, 6 I/O error, 7 out of memory,\n124 --max-time is over.",
 	.options = options,
 	.min_args = 1,
@@ -33,9 +39,19 @@ static const struct uw_cli cli = {
 
 struct opts {
 	const char *json, *html;
+	double sample; /* percent; 0: all */
 	unsigned nthreads;
 	struct uw_bounds bounds;
 };
+
+static bool parse_sample(const char *arg, double *percent)
+{
+	if (!uw_parse_percent(arg, percent))
+		return false;
+	if (*percent == 0)
+		uw_msg_error("a sample of nothing");
+	return *percent != 0;
+}
 
 static bool set_option(void *ctx, int id, const char *arg)
 {
@@ -44,6 +60,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	switch (id) {
 	case OPT_JSON: o->json = arg; return true;
 	case OPT_HTML: o->html = arg; return true;
+	case OPT_SAMPLE: return parse_sample(arg, &o->sample);
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
 	}
 	return uw_bounds_option(&o->bounds, id, arg);
@@ -264,20 +281,17 @@ static int write_reports(const struct opts *o, const struct uw_scan_report *repo
 	return UW_EXIT_OK;
 }
 
-static int run(const struct opts *o, const char *path)
+static int scan(const struct opts *o, struct uw_tool *tool, const char *path)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	struct collector c = { .report.model = path };
 	enum uw_status status = UW_OK;
-	struct uw_tool tool;
 	char *where = NULL;
 	int code;
 
-	uw_tool_init(&tool, o->nthreads);
-	uw_bounds_apply(&o->bounds, &tool);
 	for (int pass = 0; pass < UW_SCAN_NPROFILES && status == UW_OK; pass++) {
 		c.pass = (enum uw_profile_index)pass;
-		status = scan_pass(&tool, path, &c, &where, &err);
+		status = scan_pass(tool, path, &c, &where, &err);
 	}
 	if (status != UW_OK)
 		code = uw_tool_failure(where != NULL ? where : path, &err);
@@ -286,6 +300,56 @@ static int run(const struct opts *o, const char *path)
 	free(where);
 	free_report(&c.report);
 	return code;
+}
+
+/* ---- a sample ---- */
+
+static int print_forecast(const void *ctx, FILE *f)
+{
+	return uw_forecast_write_text(ctx, f);
+}
+
+static int print_forecast_json(const void *ctx, FILE *f)
+{
+	return uw_forecast_write_json(ctx, f);
+}
+
+static int forecast(const struct opts *o, struct uw_tool *tool, const char *path)
+{
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	struct uw_forecast forecast = { .model = path, .share = o->sample / 100 };
+	const char *out = o->json != NULL ? o->json : "-";
+	struct uw_source *source = NULL;
+	struct uw_bundle bundle;
+	char *where = NULL;
+	int code;
+	enum uw_status status = uw_source_open_path(path, &tool->ops, uw_tmp_dir(), &bundle, &source, &err);
+
+	if (status == UW_OK) {
+		uw_tool_watch(tool, source);
+		uw_progress_begin(&tool->progress, "sample", UW_SCAN_NPROFILES * source->nbytes);
+		status = uw_forecast_look(&forecast, &tool->job, source, &where, &err);
+		uw_progress_end(&tool->progress);
+	}
+	if (status != UW_OK)
+		code = uw_tool_failure(where != NULL ? where : path, &err);
+	else if (uw_write_text(out, o->json != NULL ? print_forecast_json : print_forecast, &forecast, &err) != UW_OK)
+		code = uw_tool_failure(out, &err);
+	else
+		code = UW_EXIT_OK;
+	free(where);
+	uw_source_close(&source);
+	uw_bundle_close(&bundle);
+	return code;
+}
+
+static int run(const struct opts *o, const char *path)
+{
+	struct uw_tool tool;
+
+	uw_tool_init(&tool, o->nthreads);
+	uw_bounds_apply(&o->bounds, &tool);
+	return o->sample != 0 ? forecast(o, &tool, path) : scan(o, &tool, path);
 }
 
 int main(int argc, char **argv)
@@ -301,6 +365,10 @@ int main(int argc, char **argv)
 	}
 	if (o.json != NULL && o.html != NULL && strcmp(o.json, "-") == 0 && strcmp(o.html, "-") == 0) {
 		uw_msg_error("only one report can go to standard output");
+		return UW_EXIT_USAGE;
+	}
+	if (o.sample != 0 && o.html != NULL) {
+		uw_msg_error("--html shows every tensor; not with --sample");
 		return UW_EXIT_USAGE;
 	}
 	return uw_tool_exit(run(&o, r.args[0]));

@@ -66,6 +66,11 @@ void uw_extent_slice(const struct uw_extent *extent, uint64_t i, struct uw_slice
 /* The order SPEC.md section 3 advises for a tensor: tiled, linear or bytes. */
 uint8_t uw_extent_order(uint8_t dtype, const uint64_t *dims, uint8_t ndims);
 
+/* Sizes of what a writer makes beside stored bytes: an index without base, and a group with the zeros behind it up to
+ * where one of its size may begin. */
+uint64_t uw_index_nbytes(uint64_t nextents, uint64_t ngroups, uint64_t ndims, uint64_t names_nbytes);
+uint64_t uw_group_room(uint64_t nbytes);
+
 struct uw_group {
 	uint64_t off;        /* in the container; the writer sets it */
 	uint64_t nbytes;     /* stored size */

@@ -72,6 +72,9 @@ struct uw_pack_options {
 	void (*source)(void *ctx, const void *data, size_t nbytes);
 	uint64_t read_nbytes; /* most memory that one read of the source takes, for uw_job.memory */
 	void (*group)(void *ctx, const struct uw_packed_group *packed); /* in order; may be NULL */
+	/* Not NULL, for a sample: the other groups are not even read, there is no container to write (`write` has to be
+	 * NULL) and no id. Says the same each time it is asked; from any thread. */
+	bool (*wanted)(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice);
 	/* Not NULL: stores only what differs from it. The container can then be restored with this base only. */
 	const struct uw_base *base;
 	/* With a base: where in it a slice of an extent probably has its likeness; false if it has none. Whatever it
