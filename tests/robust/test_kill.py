@@ -77,12 +77,19 @@ class Kill(Case):
                         f.write(before[out])
                 p = subprocess.Popen(tool_command(tool, source, "-o", out, *more), cwd=self.path("out"), stderr=subprocess.DEVNULL,
                                      stdin=subprocess.DEVNULL, env=environment(TMPDIR=self.tmp))
-                time.sleep(rng.random() * seconds[out] * 1.05)
-                p.kill()
+                try:
+                    p.wait(rng.random() * seconds[out] * 1.05)
+                except subprocess.TimeoutExpired:
+                    p.kill()
                 status = p.wait(30)
                 self.assertIn(status, (0, -signal.SIGKILL))
-                killed += status != 0
-                done += status == 0
+                if status == 0:
+                    done += 1
+                    seconds[out] *= 0.9         # was measured when the machine had more to do
+                else:
+                    killed += 1
+                    seconds[out] *= 1.05
+                self.assertLess(done, 4 * KILLS + 40)
                 found = self.content(out)
                 self.assertTrue(found in (before[out], golden[out]), "%s is neither as it was nor whole" % out)
                 if found == golden[out] and "-f" not in more:
@@ -91,7 +98,6 @@ class Kill(Case):
                     self.run_tool(tool, source, "-o", out, *more, cwd=self.path("out"))
                 self.assertTrue(self.content(out) == golden[out], "%s has other bytes" % out)
         print("  %d killed, %d had ended before" % (killed, done), flush=True)
-        self.assertGreater(killed, done)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Cluster:
         return os.path.join(self.dir, name)
 
     def write(self, name, data):
-        fd = os.open(self.file(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = os.open(self.file(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "wb") as f:
             f.write(data)
 
@@ -81,9 +81,21 @@ class Cluster:
                                                  env={**os.environ, **self.env}))
 
     def start(self):
-        for name in "state", "spool-n1", "spool-n2":
-            os.mkdir(self.file(name))
+        """Somebody may take a port between our finding it free and the daemon's asking for it: other ports then."""
         self.write("munge.key", os.urandom(128))
+        for left in reversed(range(3)):
+            try:
+                self.start_daemons()
+                break
+            except RuntimeError:
+                self.stop()
+                if left == 0:
+                    raise
+
+    def start_daemons(self):
+        for name in "state", "spool-n1", "spool-n2":
+            shutil.rmtree(self.file(name), ignore_errors=True)
+            os.mkdir(self.file(name))
         host = socket.gethostname().split(".")[0]
         self.write("slurm.conf", CONF.format(dir=self.dir, host=host, ports=free_ports(3),
                                              user=pwd.getpwuid(os.geteuid()).pw_name).encode())
@@ -96,7 +108,7 @@ class Cluster:
             self.daemon("slurmd", "-D", "-N", node, "-f", self.env["SLURM_CONF"])
         self.wait("two idle nodes", lambda: self.run("sinfo", "-h", "-t", "idle", "-o", "%D", check=False).stdout.strip() == "2")
 
-    def wait(self, what, is_so, seconds=60):
+    def wait(self, what, is_so, seconds=120):
         end = time.monotonic() + seconds
         while not is_so():
             if time.monotonic() > end or any(p.poll() is not None for p in self.running):

@@ -13,7 +13,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "cli"))
 
-from common import TIMEOUT, WRAPPER, Case, environment, read, read_tree, small_model, tool_path, write_tree
+from common import TIMEOUT, WRAPPER, Case, environment, read, read_tree, small_model, tool_path
 
 try:
     import yaml
