@@ -63,7 +63,11 @@ struct uw_outfile {
 	uint64_t written;
 };
 
-/* All of n bytes, through EINTR, short writes and a pipe that is full and non-blocking; -1 and errno on failure. */
+/* Standard output, to be closed; writing to it when it is a pipe does not block. -1 and errno on failure. */
+int uw_stdout_open(void);
+
+/* All of n bytes, through EINTR, short writes and a pipe that is full and non-blocking; -1 and errno on failure, ECANCELED
+ * if the program is to stop while such a pipe stays full. */
 int uw_write_all(int fd, const void *data, size_t n);
 
 /* fsync of a folder; file systems that cannot do it are taken as done. */
