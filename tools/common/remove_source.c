@@ -31,15 +31,6 @@ static bool is_same(const struct uw_doomed *file, const struct stat *st)
 	       same_time(&st->st_ctim, &file->changed);
 }
 
-/* Opens the folder of a file below the root, through no symbolic link. */
-static int open_folder(int root, const char *path, const char **name)
-{
-	size_t n = uw_tree_folder_len(path);
-
-	*name = path + n + (n != 0);
-	return uw_tree_open(root, path, n, false, NULL);
-}
-
 /* ---- before ---- */
 
 static enum uw_status refuse_link(const char *path, struct uw_error *err)
@@ -71,7 +62,7 @@ static enum uw_status note_file(struct uw_removal *r, int folder, const char *na
 static enum uw_status note_entry(struct uw_removal *r, int root, const char *path, struct uw_error *err)
 {
 	const char *name;
-	int folder = open_folder(root, path, &name);
+	int folder = uw_tree_open_above(root, path, false, NULL, &name);
 	enum uw_status status;
 
 	if (folder < 0 && (errno == ELOOP || errno == ENOTDIR))
@@ -198,7 +189,7 @@ static enum uw_status remove_entry(const struct uw_removal *r, const struct uw_d
 				   struct uw_error *err)
 {
 	const char *name;
-	int folder = open_folder(root, file->path, &name);
+	int folder = uw_tree_open_above(root, file->path, false, NULL, &name);
 	enum uw_status status;
 
 	if (folder < 0)
@@ -215,7 +206,7 @@ static void remove_folders(int root, const char *path)
 
 	while (folder != NULL && folder[0] != '\0') {
 		const char *name;
-		int up = open_folder(root, folder, &name);
+		int up = uw_tree_open_above(root, folder, false, NULL, &name);
 		bool gone = up >= 0 && (unlinkat(up, name, AT_REMOVEDIR) == 0 || errno == ENOENT);
 
 		if (up >= 0)

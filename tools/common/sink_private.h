@@ -99,6 +99,9 @@ size_t uw_tree_folder_len(const char *path);
  */
 int uw_tree_open(int root_fd, const char *path, size_t n, bool make, struct uw_names *made);
 
+/* The same for the folder that holds `path`, whose last component is *name then. */
+int uw_tree_open_above(int root_fd, const char *path, bool make, struct uw_names *made, const char **name);
+
 /* Removes a file or a folder with all it holds; -1 and errno if something is left. Depth costs no descriptors. */
 int uw_tree_remove(int dir_fd, const char *name);
 
