@@ -2,10 +2,12 @@
 #include "compress_opts.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "bundle.h"
+#include "places.h"
 #include "provenance.h"
 
 enum { OPT_OUTPUT, OPT_PROFILE, OPT_THREADS, OPT_FORCE, OPT_STRICT, OPT_NO_CHECK, OPT_JSON, OPT_SUMS, OPT_SIGNING,
@@ -88,7 +90,7 @@ bool uw_compress_option(void *ctx, int id, const char *arg)
 
 	switch (id) {
 	case OPT_OUTPUT: o->output = arg; return true;
-	case OPT_PROFILE: return set_profile(o, arg);
+	case OPT_PROFILE: o->profile_given = true; return set_profile(o, arg);
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
 	case OPT_FORCE: o->force = true; return true;
 	case OPT_STRICT: o->strict = true; return true;
@@ -137,16 +139,6 @@ static bool demands_whole(const struct uw_compress_opts *o)
 	return o->sums != NULL || o->signing != NULL || o->expect || isfinite(o->min_saving);
 }
 
-static int uses_of_stdout(const struct uw_compress_opts *o)
-{
-	const char *const paths[] = { o->output, o->json, o->sums, o->signing };
-	int n = 0;
-
-	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
-		n += paths[i] != NULL && strcmp(paths[i], "-") == 0;
-	return n;
-}
-
 /* The rest of the rules for a whole bundle, and for a part. */
 static int check_output(const struct uw_compress_opts *o)
 {
@@ -155,10 +147,6 @@ static int check_output(const struct uw_compress_opts *o)
 	if (uw_path_is_archive(o->output, &kind) && kind != UW_ARCHIVE_TAR) {
 		uw_msg_error("%s: a bundle is a folder or a .tar; it does not get smaller by another compression",
 			     o->output);
-		return UW_EXIT_USAGE;
-	}
-	if (uses_of_stdout(o) > 1) {
-		uw_msg_error("only one of bundle, report and lists can go to standard output");
 		return UW_EXIT_USAGE;
 	}
 	return o->force ? may_replace(o->output) : UW_EXIT_OK;
@@ -172,6 +160,10 @@ static const char *misuse(const struct uw_compress_opts *o, const char *path)
 
 	if (!whole && demands_whole(o))
 		return "lists, digest and saving are those of a whole bundle: verify has them for one that was merged";
+	if (o->profile_given && (o->parts.mode == UW_PARTS_MERGE || o->parts.mode == UW_PARTS_STATUS))
+		return "--merge and --status take no --profile: the plan says it";
+	if (o->json != NULL && (o->parts.mode == UW_PARTS_PLAN || o->parts.mode == UW_PARTS_COMMANDS))
+		return "--json is for a report of work that was done";
 	if (o->base != NULL && o->profile != UW_PROFILE_DISTRIBUTION)
 		return "--base is for the profile distribution: serving code cannot use differences where they lie";
 	if (o->from0 && o->files_from == NULL)
@@ -204,6 +196,42 @@ static int read_list(struct uw_compress_opts *o)
 	return uw_tool_failure(o->files_from, &err);
 }
 
+/* Is `place` among what is taken of the model at `path`? */
+static bool is_taken(const struct uw_compress_opts *o, const char *place, const char *path)
+{
+	char *below = uw_path_below(place, path);
+	bool taken = below != NULL && below[0] != '\0' &&
+		     (o->files_from == NULL || uw_file_list_has(&o->only, below));
+
+	free(below);
+	return taken;
+}
+
+static int check_places(const struct uw_compress_opts *o, const char *path)
+{
+	bool plan = o->parts.mode == UW_PARTS_PLAN;
+	const struct uw_places places = {
+		.reads = { path, o->base, o->files_from, o->parts.with_plan },
+		.output = plan ? NULL : o->output,
+		.reports = { o->json, o->sums, o->signing, plan ? o->output : NULL },
+	};
+
+	if (is_taken(o, o->output, path)) {
+		uw_msg_error("%s: lies in '%s', which would then hold what is made of it; give another place", o->output,
+			     path);
+		return UW_EXIT_USAGE;
+	}
+	if (uw_path_lies_in(o->output, o->base)) {
+		uw_msg_error("%s: would spoil the base '%s'; give another place", o->output, o->base);
+		return UW_EXIT_USAGE;
+	}
+	if (o->rm && is_taken(o, o->base, path)) {
+		uw_msg_error("--rm would remove the base '%s', which the bundle needs", o->base);
+		return UW_EXIT_USAGE;
+	}
+	return uw_places_check(&places);
+}
+
 int uw_compress_check(struct uw_compress_opts *o, const char *path)
 {
 	const char *wrong = misuse(o, path);
@@ -215,5 +243,7 @@ int uw_compress_check(struct uw_compress_opts *o, const char *path)
 	}
 	if (o->parts.mode != UW_PARTS_PLAN && o->parts.mode != UW_PARTS_STATUS)
 		code = check_output(o);
-	return code == UW_EXIT_OK ? read_list(o) : code;
+	if (code == UW_EXIT_OK)
+		code = read_list(o);
+	return code == UW_EXIT_OK ? check_places(o, path) : code;
 }

@@ -13,6 +13,7 @@ struct uw_compress_opts {
 	uint8_t expected[UW_SHA256_NBYTES];
 	double min_saving; /* percent; negative: any */
 	enum uw_profile profile;
+	bool profile_given;
 	unsigned nthreads;
 	bool force, strict, no_check, skip_existing, rm;
 	const char *files_from;

@@ -5,6 +5,7 @@
 #include "source_bundle.h"
 #include "bounds.h"
 #include "pack_model.h"
+#include "places.h"
 #include "scan_report.h"
 #include "tool.h"
 
@@ -299,9 +300,6 @@ int main(int argc, char **argv)
 		uw_msg_error("standard input cannot be read twice; give a file");
 		return UW_EXIT_USAGE;
 	}
-	if (o.json != NULL && o.html != NULL && strcmp(o.json, "-") == 0 && strcmp(o.html, "-") == 0) {
-		uw_msg_error("only one report can go to standard output");
-		return UW_EXIT_USAGE;
-	}
-	return uw_tool_exit(run(&o, r.args[0]));
+	r.exit_code = uw_places_check(&(struct uw_places){ .reads = { r.args[0] }, .reports = { o.json, o.html } });
+	return r.exit_code != UW_EXIT_OK ? r.exit_code : uw_tool_exit(run(&o, r.args[0]));
 }
