@@ -159,7 +159,7 @@ static const char *misuse(const struct uw_compress_opts *o, const char *path)
 	bool to_stdout = o->output != NULL && strcmp(o->output, "-") == 0;
 
 	if (!whole && demands_whole(o))
-		return "lists, digest and saving are those of a whole bundle: verify has them for one that was merged";
+		return "lists, digest and saving are those of a whole bundle: verify compares a merged one with its digests";
 	if (o->profile_given && (o->parts.mode == UW_PARTS_MERGE || o->parts.mode == UW_PARTS_STATUS))
 		return "--merge and --status take no --profile: the plan says it";
 	if (o->json != NULL && (o->parts.mode == UW_PARTS_PLAN || o->parts.mode == UW_PARTS_COMMANDS))

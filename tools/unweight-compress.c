@@ -50,10 +50,13 @@ static void summarise(const struct account *a)
 		    a->src_nbytes != 0 ? 100.0 * (double)a->stored_nbytes / (double)a->src_nbytes : 100.0);
 }
 
-static json_t *report(const struct uw_compress_opts *o, const struct account *a)
+/* Only --merge knows the profile from the manifest alone. */
+static json_t *report(const struct uw_compress_opts *o, const struct account *a, const struct uw_manifest *manifest)
 {
+	enum uw_profile profile = o->parts.mode == UW_PARTS_MERGE ? manifest->profile : o->profile;
+
 	return json_pack("{s:s, s:s, s:b, s:O, s:I, s:I, s:s?}", "schema", "unweight-compress-1", "profile",
-			 uw_profile_name(o->profile), "checked", !o->no_check, "files", a->files, "bytes",
+			 uw_profile_name(profile), "checked", !o->no_check, "files", a->files, "bytes",
 			 (json_int_t)a->src_nbytes, "stored_bytes", (json_int_t)a->stored_nbytes, "source_sha256",
 			 a->digest[0] != '\0' ? a->digest : NULL);
 }
@@ -123,6 +126,12 @@ static void account_kept(void *ctx, const struct uw_manifest_file *file)
 	json_array_append_new(account->files, json_pack("{s:s, s:b, s:I, s:I, s:s}", "path", file->path, "kept", 1,
 							"bytes", (json_int_t)file->nbytes, "stored_bytes",
 							(json_int_t)stored, "sha256", digest));
+}
+
+static void account_all_kept(struct account *account, const struct uw_manifest *manifest)
+{
+	for (uint64_t i = 0; i < manifest->nfiles; i++)
+		account_kept(account, &manifest->files[i]);
 }
 
 static struct uw_parts_cli parts_of(const struct uw_compress_opts *o, struct account *account)
@@ -203,8 +212,7 @@ static int take_existing(const struct work *w)
 {
 	int code;
 
-	for (uint64_t i = 0; i < w->manifest->nfiles; i++)
-		account_kept(w->account, &w->manifest->files[i]);
+	account_all_kept(w->account, w->manifest);
 	code = check_demands(w->o, w->manifest, w->path, w->account);
 	return code == UW_EXIT_OK ? write_lists(w->o, w->manifest, w->path) : code;
 }
@@ -268,6 +276,25 @@ static int run_whole(struct work *w)
 	return with_source(w, pack);
 }
 
+static int run_merge(const struct work *w, const struct uw_parts_cli *parts)
+{
+	int code = uw_parts_put_together(parts, w->tool, w->manifest);
+
+	if (code != UW_EXIT_OK)
+		return code;
+	account_all_kept(w->account, w->manifest);
+	return check_demands(w->o, w->manifest, w->o->output, w->account); /* there are none: for the digest */
+}
+
+static int run_mode(struct work *w, const struct uw_parts_cli *parts)
+{
+	switch (w->o->parts.mode) {
+	case UW_PARTS_PART: return uw_parts_part(parts, w->tool, w->path);
+	case UW_PARTS_MERGE: return run_merge(w, parts);
+	default: return run_whole(w);
+	}
+}
+
 static int run(const struct uw_compress_opts *o, const char *path)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
@@ -283,12 +310,11 @@ static int run(const struct uw_compress_opts *o, const char *path)
 	uw_bounds_apply(&o->bounds, &tool);
 	code = o->rm ? uw_rm_note(path, uw_compress_only(o), &removal) : UW_EXIT_OK;
 	if (code == UW_EXIT_OK)
-		code = o->parts.mode == UW_PARTS_PART ? uw_parts_part(&parts, &tool, path) :
-							run_whole(&work);
+		code = run_mode(&work, &parts);
 	if (code == UW_EXIT_OK) {
 		uw_tool_tell_times(&tool, "encode", account.src_nbytes);
 		summarise(&account);
-		if (o->json != NULL && uw_write_json(o->json, report(o, &account), &err) != UW_OK)
+		if (o->json != NULL && uw_write_json(o->json, report(o, &account, &manifest), &err) != UW_OK)
 			code = uw_tool_failure(o->json, &err);
 	}
 	if (code == UW_EXIT_OK && o->rm)
@@ -309,7 +335,7 @@ static int dispatch(struct uw_compress_opts *o, const struct uw_cli_result *r)
 		code = uw_compress_check(o, path);
 	if (code != UW_EXIT_OK)
 		return code;
-	if (o->parts.mode == UW_PARTS_NONE || o->parts.mode == UW_PARTS_PART)
+	if (o->parts.mode == UW_PARTS_NONE || o->parts.mode == UW_PARTS_PART || o->parts.mode == UW_PARTS_MERGE)
 		return uw_tool_exit(run(o, path));
 	return uw_tool_exit(uw_parts_other(&parts, path, o->nthreads));
 }
