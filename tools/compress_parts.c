@@ -230,20 +230,23 @@ int uw_parts_part(const struct uw_parts_cli *cli, struct uw_tool *tool, const ch
 
 /* ---- merge ---- */
 
-static int do_merge(const struct uw_parts_cli *cli, const struct uw_parts_dir *dir, struct uw_tool *tool)
+int uw_parts_put_together(const struct uw_parts_cli *cli, struct uw_tool *tool, struct uw_manifest *manifest)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
-	struct uw_manifest manifest;
+	struct uw_parts_dir dir;
 	char *where = NULL;
 	int code = UW_EXIT_OK;
-	enum uw_status status = uw_parts_merge(dir, &tool->job, cli->force, &manifest, &where, &err);
+	enum uw_status status = uw_parts_dir_init(&dir, cli->output, &err);
 
+	*manifest = (struct uw_manifest){ 0 };
+	if (status == UW_OK)
+		status = uw_parts_merge(&dir, &tool->job, cli->force, manifest, &where, &err);
 	if (status != UW_OK) {
 		code = uw_tool_failure(where != NULL ? where : cli->output, &err);
 		if (status == UW_ERR_NOT_FOUND && err.os_errno == 0)
 			code = UW_EXIT_EXISTS; /* a part is missing: a precondition, no fault of the input */
 	}
-	uw_manifest_free(&manifest);
+	uw_parts_dir_free(&dir);
 	free(where);
 	return code;
 }
@@ -282,63 +285,75 @@ static void print_list(FILE *f, const json_t *list)
 	}
 }
 
-/* One division into N parts; true if all of it is done. */
+/* One division into N parts; true if all of it is done. Nothing is printed if f is NULL. */
 static bool tell_division(FILE *f, const struct uw_part_id *ids, uint64_t n, json_t *divisions)
 {
 	json_t *done = parts_of(ids, n, true), *missing = parts_of(ids, n, false);
 	bool complete = json_array_size(missing) == 0;
 
-	fprintf(f, "%" PRIu64 " of %" PRIu32 " parts are done", n, ids[0].nparts);
-	if (!complete) {
-		fprintf(f, "; missing: ");
+	if (f != NULL) {
+		fprintf(f, "%" PRIu64 " of %" PRIu32 " parts are done%s", n, ids[0].nparts, complete ? "" : "; missing: ");
 		print_list(f, missing);
+		fputc('\n', f);
 	}
-	fprintf(f, "\n");
 	json_array_append_new(divisions, json_pack("{s:I, s:o, s:o}", "parts", (json_int_t)ids[0].nparts, "done", done,
 						   "missing", missing));
 	return complete;
 }
 
-static bool tell_parts(FILE *f, const struct uw_parts_state *state, json_t *divisions)
+static void tell_files(FILE *f, const struct uw_parts_state *state, bool merged)
 {
-	bool complete = false;
-
-	if (state->merged && !state->planned) {
+	if (merged)
 		fprintf(f, "merged\n");
-		return true;
-	}
-	fprintf(f, "%" PRIu64 " of %" PRIu64 " files are stored\n", state->nstored, state->plan.nfiles);
-	for (uint64_t i = 0, k; i < state->nids; i = k) {
+	else if (!state->planned && state->nids == 0)
+		fprintf(f, "no part has been begun\n");
+	else
+		fprintf(f, "%" PRIu64 " of %" PRIu64 " files are stored\n", state->nstored, state->plan.nfiles);
+}
+
+static int tell_state(const struct uw_parts_cli *cli, const struct uw_parts_state *state, bool merged)
+{
+	FILE *f = cli->json != NULL && strcmp(cli->json, "-") == 0 ? NULL : stdout;
+	struct uw_error err = { .file_off = UW_NO_OFFSET };
+	json_t *divisions = json_array();
+	bool complete = merged;
+	int code = UW_EXIT_OK;
+
+	if (f != NULL)
+		tell_files(f, state, merged);
+	for (uint64_t i = 0, k; !merged && i < state->nids; i = k) {
 		for (k = i + 1; k < state->nids && state->ids[k].nparts == state->ids[i].nparts; k++)
 			;
 		complete |= tell_division(f, &state->ids[i], k - i, divisions);
 	}
-	return complete;
+	if (cli->json != NULL &&
+	    uw_write_json(cli->json, json_pack("{s:s, s:b, s:b, s:I, s:I, s:O}", "schema", "unweight-status-1", "complete",
+					       complete, "merged", merged, "files", (json_int_t)state->plan.nfiles,
+					       "stored_files", (json_int_t)state->nstored, "divisions", divisions),
+			  &err) != UW_OK)
+		code = uw_tool_failure(cli->json, &err);
+	json_decref(divisions);
+	return code == UW_EXIT_OK && !complete ? UW_EXIT_DIFFERS : code;
 }
 
 static int do_status(const struct uw_parts_cli *cli, const struct uw_parts_dir *dir)
 {
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
-	json_t *divisions = json_array();
 	struct uw_parts_state state;
-	int code = UW_EXIT_OK;
-	bool complete = false, to_stdout = cli->json != NULL && strcmp(cli->json, "-") == 0;
+	const char *where = dir->work;
+	enum uw_status status = uw_parts_look(dir, &state, &err);
+	bool is_bundle = false;
+	int code;
 
-	if (uw_parts_look(dir, &state, &err) != UW_OK) {
-		code = uw_tool_failure(dir->work, &err);
-	} else {
-		complete = tell_parts(to_stdout ? stderr : stdout, &state, divisions);
-		if (cli->json != NULL &&
-		    uw_write_json(cli->json, json_pack("{s:s, s:b, s:b, s:I, s:I, s:O}", "schema", "unweight-status-1",
-						       "complete", complete, "merged", state.merged && !state.planned,
-						       "files", (json_int_t)state.plan.nfiles, "stored_files",
-						       (json_int_t)state.nstored, "divisions", divisions),
-				  &err) != UW_OK)
-			code = uw_tool_failure(cli->json, &err);
+	if (status == UW_OK && state.merged && !state.planned) {
+		where = dir->bundle;
+		status = uw_bundle_probe(where, &is_bundle, &err);
+		if (status == UW_OK && !is_bundle)
+			status = uw_fail(&err, UW_ERR_EXISTS, UW_NO_OFFSET, "exists, but is no bundle");
 	}
-	json_decref(divisions);
+	code = status == UW_OK ? tell_state(cli, &state, is_bundle) : uw_tool_failure(where, &err);
 	uw_parts_state_free(&state);
-	return code == UW_EXIT_OK && !complete ? UW_EXIT_DIFFERS : code;
+	return code;
 }
 
 /* ---- commands ---- */
@@ -397,10 +412,7 @@ int uw_parts_other(const struct uw_parts_cli *cli, const char *path, unsigned nt
 	uw_bounds_apply(cli->bounds, &tool);
 	if (mode == UW_PARTS_PLAN)
 		return do_plan(cli, &tool, path);
-	if (uw_parts_dir_init(&dir, mode == UW_PARTS_MERGE ? cli->output : path, &err) != UW_OK)
-		code = uw_tool_failure(mode == UW_PARTS_MERGE ? cli->output : path, &err);
-	else
-		code = mode == UW_PARTS_MERGE ? do_merge(cli, &dir, &tool) : do_status(cli, &dir);
+	code = uw_parts_dir_init(&dir, path, &err) == UW_OK ? do_status(cli, &dir) : uw_tool_failure(path, &err);
 	uw_parts_dir_free(&dir);
 	return code;
 }

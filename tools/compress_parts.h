@@ -46,7 +46,10 @@ int uw_parts_check(const struct uw_parts_cli *cli, int nargs);
 /* --part; reports what it does through cli->pack.file and cli->kept. Gives the exit code. */
 int uw_parts_part(const struct uw_parts_cli *cli, struct uw_tool *tool, const char *path);
 
-/* All other modes but NONE. */
+/* --merge; `manifest` is the bundle's, to be freed in any case. Gives the exit code. */
+int uw_parts_put_together(const struct uw_parts_cli *cli, struct uw_tool *tool, struct uw_manifest *manifest);
+
+/* The modes that are left but NONE. */
 int uw_parts_other(const struct uw_parts_cli *cli, const char *path, unsigned nthreads);
 
 #endif

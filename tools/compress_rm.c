@@ -62,6 +62,8 @@ int uw_rm_run(struct uw_tool *tool, const char *output, const struct uw_removal 
 
 	if (uw_path_is_archive(output, &kind))
 		status = prove_tar(tool, output, &err);
+	if (status == UW_OK && tool->job.cancelled(tool->job.ctx))
+		status = uw_fail(&err, UW_ERR_CANCELLED, UW_NO_OFFSET, "cancelled"); /* the bundle is there, the source too */
 	if (status == UW_OK)
 		status = uw_removal_run(removal, manifest, &where, &err);
 	if (status != UW_OK)

@@ -44,15 +44,15 @@ enum uw_status uw_select_listed(struct uw_manifest *manifest, const struct uw_fi
 /* -1 if there is no such file. */
 static int open_restored(int root, const char *output, bool is_file, const char *path)
 {
-	size_t n = uw_tree_folder_len(path);
+	const char *name;
 	int folder, fd;
 
 	if (is_file)
 		return open(output, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
-	folder = root >= 0 ? uw_tree_open(root, path, n, false, NULL) : -1;
+	folder = root >= 0 ? uw_tree_open_above(root, path, false, NULL, &name) : -1;
 	if (folder < 0)
 		return -1;
-	fd = openat(folder, path + n + (n != 0), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+	fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
 	close(folder);
 	return fd;
 }

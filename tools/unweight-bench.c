@@ -4,6 +4,7 @@
 
 #include "bench.h"
 #include "onednn.h"
+#include "places.h"
 
 #define MAX_SIDE (1u << 20)
 #define MAX_WEIGHTS (UINT64_C(1) << 30)
@@ -241,18 +242,14 @@ static void prepare_openmp(unsigned nthreads)
 	(void)setenv("OMP_WAIT_POLICY", "passive", 1);
 }
 
-/* -1: go on. */
-static int check_usage(const struct opts *o, int nargs)
+static int check_usage(const struct opts *o, const struct uw_cli_result *r)
 {
-	if ((nargs == 1) == (o->nrows != 0)) {
-		uw_msg_error("give either a bundle or --shape");
-		return UW_EXIT_USAGE;
-	}
-	if (o->json != NULL && o->svg != NULL && strcmp(o->json, "-") == 0 && strcmp(o->svg, "-") == 0) {
-		uw_msg_error("only one report can go to standard output");
-		return UW_EXIT_USAGE;
-	}
-	return -1;
+	const struct uw_places places = { .reads = { r->nargs == 1 ? r->args[0] : NULL }, .reports = { o->json, o->svg } };
+
+	if ((r->nargs == 1) != (o->nrows != 0))
+		return uw_places_check(&places);
+	uw_msg_error("give either a bundle or --shape");
+	return UW_EXIT_USAGE;
 }
 
 int main(int argc, char **argv)
@@ -264,9 +261,10 @@ int main(int argc, char **argv)
 	};
 	struct uw_cli_result r = uw_cli_parse(&cli, argc, argv, set_option, &o);
 
-	if (r.exit_code < 0)
-		r.exit_code = check_usage(&o, r.nargs);
 	if (r.exit_code >= 0)
+		return r.exit_code;
+	r.exit_code = check_usage(&o, &r);
+	if (r.exit_code != UW_EXIT_OK)
 		return r.exit_code;
 	if (r.nargs == 1)
 		o.report.what = r.args[0];

@@ -5,6 +5,7 @@
 
 #include "bounds.h"
 #include "decompress_select.h"
+#include "places.h"
 #include "provenance.h"
 #include "restore_model.h"
 #include "tool.h"
@@ -242,6 +243,18 @@ static int restore(struct uw_tool *tool, const struct opts *o, struct uw_bundle 
 	return UW_EXIT_OK;
 }
 
+/* A bundle that gets files of the model is none any more. Without -f, one that stands at the output is refused later. */
+static bool would_spoil(const struct opts *o, const char *bundle)
+{
+	char *below = uw_path_below(o->output, bundle);
+	bool spoils = below != NULL && (o->force || below[0] != '\0');
+
+	free(below);
+	if (spoils)
+		uw_msg_error("%s: would spoil '%s'; give another place", o->output, bundle);
+	return spoils;
+}
+
 /* Options that do not go together. */
 static const char *misuse(const struct opts *o)
 {
@@ -295,6 +308,8 @@ int main(int argc, char **argv)
 		uw_msg_error("%s", wrong);
 		return UW_EXIT_USAGE;
 	}
+	if (would_spoil(&o, r.args[0]) || would_spoil(&o, o.base))
+		return UW_EXIT_USAGE;
 	uw_tool_init(&tool, o.nthreads);
 	uw_bounds_apply(&o.bounds, &tool);
 	code = run(&tool, &o, r.args[0]);

@@ -6,6 +6,7 @@
 #include "bounds.h"
 #include "forecast.h"
 #include "pack_model.h"
+#include "places.h"
 #include "provenance.h"
 #include "scan_report.h"
 #include "tool.h"
@@ -363,13 +364,10 @@ int main(int argc, char **argv)
 		uw_msg_error("standard input cannot be read twice; give a file");
 		return UW_EXIT_USAGE;
 	}
-	if (o.json != NULL && o.html != NULL && strcmp(o.json, "-") == 0 && strcmp(o.html, "-") == 0) {
-		uw_msg_error("only one report can go to standard output");
-		return UW_EXIT_USAGE;
-	}
 	if (o.sample != 0 && o.html != NULL) {
 		uw_msg_error("--html shows every tensor; not with --sample");
 		return UW_EXIT_USAGE;
 	}
-	return uw_tool_exit(run(&o, r.args[0]));
+	r.exit_code = uw_places_check(&(struct uw_places){ .reads = { r.args[0] }, .reports = { o.json, o.html } });
+	return r.exit_code != UW_EXIT_OK ? r.exit_code : uw_tool_exit(run(&o, r.args[0]));
 }

@@ -4,6 +4,7 @@
 
 #include "autotune.h"
 #include "message.h"
+#include "places.h"
 #include "tool.h"
 
 enum {
@@ -433,5 +434,6 @@ int main(int argc, char **argv)
 		return r.exit_code;
 	if (!settle_options(&o))
 		return UW_EXIT_USAGE;
-	return uw_tool_exit(run(&o, r.args[0]));
+	r.exit_code = uw_places_check(&(struct uw_places){ .reads = { r.args[0] }, .reports = { o.output } });
+	return r.exit_code != UW_EXIT_OK ? r.exit_code : uw_tool_exit(run(&o, r.args[0]));
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bounds.h"
+#include "places.h"
 #include "provenance.h"
 #include "tool.h"
 #include "verify.h"
@@ -335,9 +336,15 @@ static int run(const struct opts *o, const char *path)
 	return code;
 }
 
-static bool is_stdout(const char *path)
+static int check_places(const struct opts *o, const char *path)
 {
-	return path != NULL && strcmp(path, "-") == 0;
+	const struct uw_places places = {
+		.reads = { path, o->against, o->sums, o->base },
+		.output = o->github ? "-" : NULL,
+		.reports = { o->json, o->junit },
+	};
+
+	return uw_places_check(&places);
 }
 
 int main(int argc, char **argv)
@@ -347,9 +354,6 @@ int main(int argc, char **argv)
 
 	if (r.exit_code >= 0)
 		return r.exit_code;
-	if (o.github + is_stdout(o.json) + is_stdout(o.junit) > 1) {
-		uw_msg_error("only one of reports and annotations can go to standard output");
-		return UW_EXIT_USAGE;
-	}
-	return uw_tool_exit(run(&o, r.args[0]));
+	r.exit_code = check_places(&o, r.args[0]);
+	return r.exit_code != UW_EXIT_OK ? r.exit_code : uw_tool_exit(run(&o, r.args[0]));
 }

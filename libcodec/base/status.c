@@ -72,6 +72,7 @@ static enum uw_status status_of_errno(int os_errno)
 	case ENOTDIR: return UW_ERR_NOT_FOUND;
 	case EEXIST:
 	case ENOTEMPTY: return UW_ERR_EXISTS;
+	case ECANCELED: return UW_ERR_CANCELLED;
 	default: return UW_ERR_IO;
 	}
 }

@@ -280,10 +280,6 @@ class Outputs(Case):
         self.restore("bundle", "emptied", "-f")
         self.assert_tree(self.path("emptied"), {"a": b"new"})
 
-    def test_output_inside_the_source(self):
-        self.compress("model", "model/b")
-        self.assert_tree(self.restore("model/b", "r"), {"a": b"new"})
-
     def test_report_replaces_a_file(self):
         write(self.path("report"), b"old")
         self.run_tool("verify", "bundle", "--json", "report")

@@ -248,7 +248,53 @@ class Parts(Case):
         self.merge()
         self.assertTrue(self.status(expect=0)["merged"])
 
+    def test_status_of_something_else(self):
+        self.assertIn("no part has been begun", self.run_tool("compress", "--status", "nosuch", expect=1).stdout)
+        write(self.path("file"), b"x")
+        for path in "model", "file", "model/config.json":
+            r = self.run_tool("compress", "--status", path, expect=4)
+            self.assertIn("no bundle", r.stderr)
+            self.assertEqual(r.stdout, "")
+        self.assertEqual(self.run_tool("compress", "--status", "one").stdout, "merged\n")
+
+    def test_status_for_programs(self):
+        self.part("1/2")
+        r = self.run_tool("compress", "--status", "b", "--json", "-", "--progress=json", expect=1)
+        self.assertEqual(r.stderr, "")
+        self.assertFalse(json.loads(r.stdout)["complete"])
+
+    def test_report_of_a_merge(self):
+        self.compress("model", "serve", "-p", "inference", "--json", "whole.json")
+        want = json.loads(read(self.path("whole.json")))
+        self.parts(3, "b", "-p", "inference")
+        for _ in 1, 2:          # the second time there is nothing left to do
+            self.merge("b", "--json", "report")
+            got = json.loads(read(self.path("report")))
+            for top in want, got:
+                top["files"] = [{k: f[k] for k in ("path", "bytes", "stored_bytes", "sha256")} for f in top["files"]]
+            self.assertEqual(got, want)
+            os.remove(self.path("report"))
+        self.parts(1, "c")
+        self.merge("c", "-p", "distribution", expect=2)
+        self.merge("c")
+        for args in (["--plan", "-o", "plan"], ["--print-commands", "--parts", "2", "-o", "d"]):
+            self.run_tool("compress", *args, "model", "--json", "report", expect=2)
+        self.assert_nothing("report")
+
     # ---- parts that do not fit together
+
+    def test_files_of_a_plan_that_is_gone(self):
+        """They may be of other options: the bundle would be a mixture."""
+        self.part("1/2")
+        os.remove(self.work("plan.json"))
+        for args in ["-p", "inference"], []:
+            r = self.part("1/2", "b", *args, expect=4)
+            self.assertIn("remove it to begin anew", r.stderr)
+        self.assertFalse(os.path.exists(self.work("plan.json")))
+        shutil.rmtree(self.work())
+        self.parts(2)
+        self.merge()
+        self.assert_same()
 
     def test_missing_part(self):
         self.merge(expect=4)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import unittest
@@ -386,6 +387,17 @@ class Rm(Case):
         self.rm("model")
         self.assertEqual(read(self.path("other")), b"{}")
 
+    def test_hard_links_inside_the_model(self):
+        """One file of several names: to lose one of them is no change of the others."""
+        for name in "a.link", "sub/link", "zzz":
+            os.link(self.path("model/config.json"), self.path("model/" + name))
+        os.link(self.path("model/sub-c"), self.path("outside"))
+        self.rm("model")
+        self.assert_nothing("model")
+        self.restore("b", "restored")
+        self.assert_tree(self.path("restored"), {**TREE, **dict.fromkeys(("a.link", "sub/link", "zzz"), b"{}")})
+        self.assertEqual(read(self.path("outside")), b"c")
+
     @unittest.skipIf(IS_ROOT, "root may remove anything")
     def test_may_not_remove(self):
         os.chmod(self.path("model/sub"), 0o555)
@@ -419,26 +431,40 @@ class Rm(Case):
         self.assert_nothing("b")
         self.assert_tree(self.path("model"), TREE)
 
-    def test_changed_meanwhile(self):
-        """A file that is written to, or replaced, before the removal stays, whatever the bundle has of it."""
+    def start_with_full_pipe(self, tree):
+        """A tool that has made its bundle, but cannot say so."""
         self.model({"%03d" % i + "x" * 200: b"" for i in range(100)}, "many")
-        self.model({"a": b"old", "b": b"old", "z": b"old"}, "many")
+        self.model(tree, "many")
         read_end, write_end = os.pipe()
         fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)    # the report does not fit: the tool waits for its reader
         p = subprocess.Popen(tool_command("compress", "many", "-o", "b", "--rm", "--json", "-"), cwd=self.dir, stdout=write_end,
                              stderr=subprocess.PIPE, env=environment(TMPDIR=self.tmp))
         os.close(write_end)
+        report = self.enterContext(open(read_end, "rb"))
         self.addCleanup(p.wait)
         self.addCleanup(p.kill)
-        self.assertTrue(select.select([read_end], [], [], TIMEOUT)[0])
+        self.assertTrue(select.select([report], [], [], TIMEOUT)[0])
         self.assertTrue(os.path.exists(self.path("b/unweight.json")))
+        return p, report
+
+    def test_stopped_before_the_removal(self):
+        p, _ = self.start_with_full_pipe(TREE)
+        before = read_tree(self.path("many"))
+        p.send_signal(signal.SIGTERM)
+        p.communicate(timeout=TIMEOUT)
+        self.assertEqual(p.returncode, -signal.SIGTERM)
+        self.assert_tree(self.path("many"), before)
+        self.run_tool("verify", "b", "--against", "many")
+
+    def test_changed_meanwhile(self):
+        """A file that is written to, or replaced, before the removal stays, whatever the bundle has of it."""
+        p, report = self.start_with_full_pipe({"a": b"old", "b": b"old", "z": b"old"})
         before = os.stat(self.path("many/a"))
         write(self.path("many/a"), b"new")
         os.utime(self.path("many/a"), ns=(before.st_atime_ns, before.st_mtime_ns))
         os.rename(write(self.path("new"), b"old"), self.path("many/b"))
         os.remove(self.path("many/z"))
-        with open(read_end, "rb") as f:
-            f.read()
+        report.read()
         _, errors = p.communicate(timeout=TIMEOUT)
         self.assertEqual(p.returncode, 1, errors)
         self.assertIn(b"a: changed while", errors)

@@ -38,7 +38,7 @@ static void errno_has_a_status(void **state)
 		{ ENOSPC, UW_ERR_NOSPACE },  { EDQUOT, UW_ERR_NOSPACE },   { EFBIG, UW_ERR_NOSPACE },
 		{ ENOMEM, UW_ERR_NOMEM },    { ENOENT, UW_ERR_NOT_FOUND }, { ENOTDIR, UW_ERR_NOT_FOUND },
 		{ EEXIST, UW_ERR_EXISTS },   { ENOTEMPTY, UW_ERR_EXISTS }, { EIO, UW_ERR_IO },
-		{ EACCES, UW_ERR_IO },
+		{ EACCES, UW_ERR_IO },       { ECANCELED, UW_ERR_CANCELLED },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

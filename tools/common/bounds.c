@@ -34,7 +34,7 @@ bool uw_bounds_option(struct uw_bounds *bounds, int id, const char *arg)
 void uw_bounds_apply(const struct uw_bounds *bounds, struct uw_tool *tool)
 {
 	if (bounds->max_time != NULL)
-		tool->end_ns = tool->start_ns + (uint64_t)(bounds->seconds * 1e9);
+		uw_stop_at(tool->start_ns + (uint64_t)(bounds->seconds * 1e9));
 	if (bounds->memory != NULL)
 		tool->job.memory = bounds->nbytes != 0 ? bounds->nbytes : 1; /* 0 would be no bound */
 	else

@@ -2,7 +2,10 @@
 /* Command lines: from a table of options to calls of the tool's handler, and the same table as help. */
 #include "cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "message.h"
 
@@ -247,12 +250,22 @@ static void check_nargs(struct parser *p, int nargs)
 	usage_hint(p);
 }
 
+/* A standard descriptor that was closed would be the next that is opened: messages would go into a bundle. A folder takes
+ * its place, which can be neither read nor written. */
+static void occupy_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/", O_RDONLY | O_DIRECTORY) != fd)
+			return; /* open gives the lowest that is free, unless there is none */
+}
+
 struct uw_cli_result uw_cli_parse(const struct uw_cli *cli, int argc, char **argv, uw_option_fn handle, void *opts)
 {
 	struct parser p = {.cli = cli, .argv = argv, .argc = argc, .handle = handle, .opts = opts, .exit_code = -1};
 	bool only_args = false;
 	int nargs = 0;
 
+	occupy_standard_descriptors();
 	uw_message_setup(cli->name, 0);
 	for (p.at = 1; p.at < argc && p.exit_code < 0; p.at++) {
 		char *word = argv[p.at];

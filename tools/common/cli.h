@@ -97,10 +97,14 @@ void uw_progress_end(struct uw_progress *p);             /* erases the bar */
  * NULL. */
 void uw_progress_file(const char *path, uint64_t nbytes, uint64_t stored_nbytes, const char *status);
 
-/* SIGINT, SIGTERM and SIGHUP (unless ignored at start) only set a flag; main cleans up and calls uw_signals_reraise
- * last, so that a shell sees the signal. */
+/* SIGINT, SIGTERM, SIGHUP and SIGPIPE (unless ignored at start) only set a flag; main cleans up and calls
+ * uw_signals_reraise last, so that a shell sees the signal. */
 void uw_signals_install(void);
 bool uw_interrupted(void);
+
+/* The time of uw_clock_ns at which the program has to stop, and whether that or a signal has come. */
+void uw_stop_at(uint64_t ns);
+bool uw_stopped(void);
 void uw_signals_reraise(void); /* returns if there was no signal */
 
 #endif

@@ -2,6 +2,7 @@
 /* One part of a bundle. */
 #include "parts.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -79,6 +80,29 @@ static enum uw_status make_folders(const struct uw_parts_run *run, const struct 
 		return uw_fail(err, UW_ERR_EXISTS, UW_NO_OFFSET, "output already exists");
 	status = make_folder(dir->work, err);
 	return status == UW_OK ? make_folder(dir->files, err) : status;
+}
+
+static bool is_empty(const char *folder)
+{
+	const struct dirent *entry;
+	DIR *d = opendir(folder);
+	bool empty = true;
+
+	while (d != NULL && empty && (entry = readdir(d)) != NULL)
+		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+	if (d != NULL)
+		closedir(d);
+	return empty;
+}
+
+/* Files without the plan that they were stored by may be of other options; a container does not say. Who stores files
+ * has seen the plan, and it stays: if it is not there after files are seen, it was taken away. */
+static enum uw_status refuse_leftovers(const struct uw_parts_dir *dir, struct uw_error *err)
+{
+	if (access(dir->plan, F_OK) == 0 || is_empty(dir->files) || access(dir->plan, F_OK) == 0)
+		return UW_OK;
+	return uw_fail(err, UW_ERR_EXISTS, UW_NO_OFFSET, "'%s' has files of a plan that is gone: remove it to begin anew",
+		       dir->work);
 }
 
 /* ---- texts ---- */
@@ -393,6 +417,8 @@ enum uw_status uw_parts_run(const struct uw_parts_run *run, const struct uw_part
 	*where = NULL;
 	if (status == UW_OK)
 		status = make_folders(run, dir, err);
+	if (status == UW_OK)
+		status = refuse_leftovers(dir, err);
 	if (status == UW_OK)
 		status = publish_plan(dir, plan, err);
 	if (status == UW_OK)

@@ -59,7 +59,8 @@ UW_MUST_CHECK enum uw_status uw_parts_find_plan(const struct uw_parts_dir *dir, 
 /*
  * Does one part: stores its files unless they are there and restore to the source's bytes, then its manifest.
  * UW_ERR_MISMATCH: the source, the program or the options are not those of the plan, or another plan is there.
- * If it is the source, an earlier manifest of the part is withdrawn. UW_ERR_EXISTS: the bundle is there. `where` as in uw_model_pack.
+ * If it is the source, an earlier manifest of the part is withdrawn. UW_ERR_EXISTS: the bundle is there, or stored files
+ * are whose plan is not. `where` as in uw_model_pack.
  */
 UW_MUST_CHECK enum uw_status uw_parts_run(const struct uw_parts_run *run, const struct uw_parts_dir *dir,
 					  struct uw_parts_plan *plan, struct uw_source *source, char **where,
@@ -108,7 +109,8 @@ void uw_parts_state_free(struct uw_parts_state *state);
 /*
  * Checks that the parts make up the plan, that every stored file is the one its part names, and that there are no
  * others; then writes the manifest and gives the folder its name. Reads indexes and plain files, no weights. A merge
- * that is already done, or was killed half-way, is completed. UW_ERR_NOT_FOUND: a part is missing; UW_ERR_MISMATCH,
+ * that is already done, or was killed half-way, is completed. `manifest` is the bundle's then, to be freed after failure
+ * too. UW_ERR_NOT_FOUND: a part is missing; UW_ERR_MISMATCH,
  * UW_ERR_LAYOUT: parts do not fit together; UW_ERR_EXISTS: the bundle is there and `replace` is not set.
  */
 UW_MUST_CHECK enum uw_status uw_parts_merge(const struct uw_parts_dir *dir, const struct uw_job *job, bool replace,

@@ -292,6 +292,20 @@ static enum uw_status put_together(struct merge *m, const struct uw_parts_state 
 	return status;
 }
 
+/* Of a bundle that was merged before. */
+static enum uw_status read_merged(const struct merge *m, struct uw_error *err)
+{
+	struct uw_bundle bundle;
+	enum uw_status status = uw_bundle_open(m->dir->bundle, m->job->ops, &bundle, err);
+
+	if (status == UW_OK) {
+		*m->manifest = bundle.manifest;
+		bundle.manifest = (struct uw_manifest){ 0 };
+	}
+	uw_bundle_close(&bundle);
+	return status;
+}
+
 enum uw_status uw_parts_merge(const struct uw_parts_dir *dir, const struct uw_job *job, bool replace,
 			      struct uw_manifest *manifest, char **where, struct uw_error *err)
 {
@@ -311,8 +325,8 @@ enum uw_status uw_parts_merge(const struct uw_parts_dir *dir, const struct uw_jo
 	else if (status == UW_OK && !state.planned && !done)
 		status = uw_fail(err, UW_ERR_NOT_FOUND, UW_NO_OFFSET, "no part has been begun: there is no '%s'",
 				 dir->plan);
-	if (status == UW_OK && !done)
-		status = put_together(&m, &state, replace, where, err);
+	if (status == UW_OK)
+		status = done ? read_merged(&m, err) : put_together(&m, &state, replace, where, err);
 	if (status == UW_OK)
 		status = uw_folder_remove(dir->work, err);
 	free(m.part_of);

@@ -31,15 +31,6 @@ static bool is_same(const struct uw_doomed *file, const struct stat *st)
 	       same_time(&st->st_ctim, &file->changed);
 }
 
-/* Opens the folder of a file below the root, through no symbolic link. */
-static int open_folder(int root, const char *path, const char **name)
-{
-	size_t n = uw_tree_folder_len(path);
-
-	*name = path + n + (n != 0);
-	return uw_tree_open(root, path, n, false, NULL);
-}
-
 /* ---- before ---- */
 
 static enum uw_status refuse_link(const char *path, struct uw_error *err)
@@ -71,7 +62,7 @@ static enum uw_status note_file(struct uw_removal *r, int folder, const char *na
 static enum uw_status note_entry(struct uw_removal *r, int root, const char *path, struct uw_error *err)
 {
 	const char *name;
-	int folder = open_folder(root, path, &name);
+	int folder = uw_tree_open_above(root, path, false, NULL, &name);
 	enum uw_status status;
 
 	if (folder < 0 && (errno == ELOOP || errno == ENOTDIR))
@@ -153,28 +144,57 @@ void uw_removal_free(struct uw_removal *removal)
 
 /* ---- after ---- */
 
-static enum uw_status remove_file(const struct uw_doomed *file, int folder, const char *name, struct uw_error *err)
+/* The file lost a name, which counts as a change of it: not for its other names in the model. */
+static void forgive_siblings(const struct uw_removal *r, const struct uw_doomed *file, int fd)
 {
 	struct stat st;
 
-	if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return errno == ENOENT ? UW_OK : uw_fail_errno(err, errno, "cannot look at '%s'", file->path);
+	if (fstat(fd, &st) != 0 || st.st_nlink == 0 || st.st_size != file->nbytes ||
+	    !same_time(&st.st_mtim, &file->modified))
+		return;
+	for (struct uw_doomed *other = r->files; other < r->files + r->nfiles; other++)
+		if (other->dev == file->dev && other->ino == file->ino)
+			other->changed = st.st_ctim;
+}
+
+static enum uw_status remove_opened(const struct uw_removal *r, const struct uw_doomed *file, int fd, int folder,
+				    const char *name, struct uw_error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return uw_fail_errno(err, errno, "cannot look at '%s'", file->path);
 	if (!is_same(file, &st))
 		return uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "changed while it was compressed; it stays");
 	if (unlinkat(folder, name, 0) != 0 && errno != ENOENT)
 		return uw_fail_errno(err, errno, "cannot remove '%s'", file->path);
+	forgive_siblings(r, file, fd);
 	return UW_OK;
 }
 
-static enum uw_status remove_entry(const struct uw_doomed *file, int root, struct uw_error *err)
+static enum uw_status remove_file(const struct uw_removal *r, const struct uw_doomed *file, int folder,
+				  const char *name, struct uw_error *err)
+{
+	int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	enum uw_status status;
+
+	if (fd < 0)
+		return errno == ENOENT ? UW_OK : uw_fail_errno(err, errno, "cannot look at '%s'", file->path);
+	status = remove_opened(r, file, fd, folder, name, err);
+	close(fd);
+	return status;
+}
+
+static enum uw_status remove_entry(const struct uw_removal *r, const struct uw_doomed *file, int root,
+				   struct uw_error *err)
 {
 	const char *name;
-	int folder = open_folder(root, file->path, &name);
+	int folder = uw_tree_open_above(root, file->path, false, NULL, &name);
 	enum uw_status status;
 
 	if (folder < 0)
 		return errno == ENOENT ? UW_OK : uw_fail_errno(err, errno, "cannot open the folder of '%s'", file->path);
-	status = remove_file(file, folder, name, err);
+	status = remove_file(r, file, folder, name, err);
 	close(folder);
 	return status;
 }
@@ -186,7 +206,7 @@ static void remove_folders(int root, const char *path)
 
 	while (folder != NULL && folder[0] != '\0') {
 		const char *name;
-		int up = open_folder(root, folder, &name);
+		int up = uw_tree_open_above(root, folder, false, NULL, &name);
 		bool gone = up >= 0 && (unlinkat(up, name, AT_REMOVEDIR) == 0 || errno == ENOENT);
 
 		if (up >= 0)
@@ -214,8 +234,8 @@ enum uw_status uw_removal_run(const struct uw_removal *removal, const struct uw_
 
 		if (uw_manifest_find(manifest, file->path) == NULL)
 			continue;
-		status = removal->single ? remove_file(file, AT_FDCWD, removal->path, &own) :
-					   remove_entry(file, root, &own);
+		status = removal->single ? remove_file(removal, file, AT_FDCWD, removal->path, &own) :
+					   remove_entry(removal, file, root, &own);
 		if (status == UW_OK || first != UW_OK)
 			continue;
 		first = status;

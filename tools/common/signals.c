@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Signals that ask us to stop: remembered, then raised again once main has removed its temporary files. */
+/* What asks us to stop: signals, remembered and raised again once main has removed its temporary files; and the clock. */
 #include <signal.h>
 #include <stddef.h>
 
 #include "cli.h"
+#include "unweight/clock.h"
 
 static volatile sig_atomic_t caught; /* the first signal, 0 if none */
+static _Atomic uint64_t stop_ns = UINT64_MAX;
 
 static void remember(int sig)
 {
@@ -15,7 +17,7 @@ static void remember(int sig)
 
 void uw_signals_install(void)
 {
-	static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
+	static const int stops[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
 	/* SA_RESTART: libraries below us need not expect EINTR; the flag is asked between chunks. */
 	struct sigaction action = {.sa_handler = remember, .sa_flags = SA_RESTART};
 
@@ -34,6 +36,18 @@ void uw_signals_install(void)
 bool uw_interrupted(void)
 {
 	return caught != 0;
+}
+
+void uw_stop_at(uint64_t ns)
+{
+	stop_ns = ns;
+}
+
+bool uw_stopped(void)
+{
+	uint64_t ns = stop_ns;
+
+	return uw_interrupted() || (ns != UINT64_MAX && uw_clock_ns() >= ns);
 }
 
 void uw_signals_reraise(void)

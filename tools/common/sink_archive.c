@@ -238,10 +238,9 @@ static void archive_sink_close(struct uw_sink *sink)
 		archive_write_free(s->archive);
 	}
 	archive_entry_free(s->entry);
-	if (!s->to_stdout) {
-		uw_outfile_drop(&s->file);
+	uw_outfile_drop(&s->file);
+	if (!s->to_stdout)
 		uw_target_close(&s->target);
-	}
 	if (s->utf8 != (locale_t)0)
 		freelocale(s->utf8);
 	tdestroy(s->paths, free);
@@ -301,14 +300,15 @@ static enum uw_status open_archive(struct archive_sink *s, enum uw_archive_kind 
 static enum uw_status open_output(struct archive_sink *s, const char *path, struct uw_error *err)
 {
 	bool replace = s->replace != UW_REPLACE_NEVER;
-	int fd = STDOUT_FILENO;
 	enum uw_status status;
+	int fd;
 
+	if (s->to_stdout && !replace && isatty(STDOUT_FILENO))
+		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "refusing to write an archive to a terminal");
 	if (s->to_stdout) {
+		fd = uw_stdout_open();
 		s->file = (struct uw_outfile){.fd = fd, .nbytes = UW_SIZE_UNKNOWN};
-		if (!replace && isatty(fd))
-			return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "refusing to write an archive to a terminal");
-		return UW_OK;
+		return fd >= 0 ? UW_OK : uw_fail_errno(err, errno, "standard output");
 	}
 	status = uw_target_open_file(&s->target, path, replace, err);
 	if (status == UW_OK)

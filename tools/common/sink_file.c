@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A sink for one single file, or for standard output. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,8 +25,9 @@ static enum uw_status start(struct file_sink *s, uint64_t nbytes, bool executabl
 	if (s->whole)
 		return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "the output is one single file");
 	if (s->to_stdout) {
-		s->file = (struct uw_outfile){.fd = STDOUT_FILENO, .nbytes = nbytes};
-		return UW_OK;
+		fd = uw_stdout_open();
+		s->file = (struct uw_outfile){.fd = fd, .nbytes = nbytes};
+		return fd >= 0 ? UW_OK : uw_fail_errno(err, errno, "standard output");
 	}
 	status = uw_target_create_file(&s->target, executable ? 0755 : 0644, &fd, err);
 	return status == UW_OK ? uw_outfile_begin(&s->file, fd, nbytes, err) : status;
@@ -80,10 +82,9 @@ static void file_close(struct uw_sink *sink)
 {
 	struct file_sink *s = (struct file_sink *)sink;
 
-	if (!s->to_stdout) {
-		uw_outfile_drop(&s->file);
+	uw_outfile_drop(&s->file);
+	if (!s->to_stdout)
 		uw_target_close(&s->target);
-	}
 	free(s);
 }
 

@@ -38,14 +38,14 @@ static enum uw_status fail_folder(struct uw_error *err, const char *path)
 /* Could `path` be moved into the existing folder? Asked before the work, so that commit does not stop halfway. */
 static enum uw_status check_old(const struct folder_sink *s, const char *path, struct uw_error *err)
 {
-	size_t n = uw_tree_folder_len(path);
-	int fd = uw_tree_open(s->old_fd, path, n, false, NULL);
+	const char *name;
+	int fd = uw_tree_open_above(s->old_fd, path, false, NULL, &name);
 	struct stat st;
 	bool is_folder;
 
 	if (fd < 0)
 		return errno == ENOENT ? UW_OK : fail_folder(err, path);
-	is_folder = fstatat(fd, path + n + (n != 0), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+	is_folder = fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
 	close(fd);
 	if (is_folder)
 		return uw_fail(err, UW_ERR_EXISTS, UW_NO_OFFSET, "a folder is in the way of '%s'", path);
@@ -54,14 +54,13 @@ static enum uw_status check_old(const struct folder_sink *s, const char *path, s
 
 static enum uw_status create(struct folder_sink *s, const char *path, bool executable, int *fd, struct uw_error *err)
 {
-	size_t n = uw_tree_folder_len(path);
-	int dir_fd = uw_tree_open(s->tmp_fd, path, n, true, &s->folders);
+	const char *name;
+	int dir_fd = uw_tree_open_above(s->tmp_fd, path, true, &s->folders, &name);
 	enum uw_status status = UW_OK;
 
 	if (dir_fd < 0)
 		return fail_folder(err, path);
-	*fd = openat(dir_fd, path + n + (n != 0), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-		     executable ? 0755 : 0644);
+	*fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, executable ? 0755 : 0644);
 	if (*fd < 0)
 		status = uw_fail_errno(err, errno, "cannot create '%s'", path);
 	close(dir_fd);
@@ -134,15 +133,14 @@ static enum uw_status sync_folders(const struct folder_sink *s, int root_fd, str
 
 static enum uw_status move_file(const struct folder_sink *s, const char *path, struct uw_error *err)
 {
-	size_t n = uw_tree_folder_len(path);
-	const char *name = path + n + (n != 0);
-	int to_fd = uw_tree_open(s->old_fd, path, n, true, NULL);
+	const char *name;
+	int to_fd = uw_tree_open_above(s->old_fd, path, true, NULL, &name);
 	int from_fd;
 	enum uw_status status = UW_OK;
 
 	if (to_fd < 0)
 		return fail_folder(err, path);
-	from_fd = uw_tree_open(s->tmp_fd, path, n, false, NULL);
+	from_fd = uw_tree_open_above(s->tmp_fd, path, false, NULL, &name);
 	if (from_fd < 0 || renameat(from_fd, name, to_fd, name) != 0)
 		status = uw_fail_errno(err, errno, "cannot move '%s' to its place", path);
 	if (from_fd >= 0)

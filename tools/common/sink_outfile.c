@@ -4,10 +4,34 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "cli.h"
 #include "sink_private.h"
+
+enum { POLL_MS = 100 };
+
+int uw_stdout_open(void)
+{
+	struct stat st;
+	int fd = -1;
+
+	/* A description of our own: the one that we were given is our neighbours' too. */
+	if (fstat(STDOUT_FILENO, &st) == 0 && S_ISFIFO(st.st_mode))
+		fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	return fd >= 0 ? fd : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+}
+
+/* Until it can be written to, or may be; false if it is time to stop. */
+static bool wait_for_room(int fd)
+{
+	struct pollfd ready = {.fd = fd, .events = POLLOUT};
+
+	poll(&ready, 1, POLL_MS);
+	return !uw_stopped();
+}
 
 int uw_write_all(int fd, const void *data, size_t n)
 {
@@ -22,10 +46,11 @@ int uw_write_all(int fd, const void *data, size_t n)
 		} else if (done == 0) {
 			errno = EIO;
 			return -1;
-		} else if (errno == EAGAIN) { /* somebody made our standard output non-blocking */
-			struct pollfd ready = {.fd = fd, .events = POLLOUT};
-
-			poll(&ready, 1, -1);
+		} else if (errno == EAGAIN) { /* a pipe */
+			if (!wait_for_room(fd)) {
+				errno = ECANCELED;
+				return -1;
+			}
 		} else if (errno != EINTR) {
 			return -1;
 		}

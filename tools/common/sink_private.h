@@ -63,7 +63,11 @@ struct uw_outfile {
 	uint64_t written;
 };
 
-/* All of n bytes, through EINTR, short writes and a pipe that is full and non-blocking; -1 and errno on failure. */
+/* Standard output, to be closed; writing to it when it is a pipe does not block. -1 and errno on failure. */
+int uw_stdout_open(void);
+
+/* All of n bytes, through EINTR, short writes and a pipe that is full and non-blocking; -1 and errno on failure, ECANCELED
+ * if the program is to stop while such a pipe stays full. */
 int uw_write_all(int fd, const void *data, size_t n);
 
 /* fsync of a folder; file systems that cannot do it are taken as done. */
@@ -94,6 +98,9 @@ size_t uw_tree_folder_len(const char *path);
  * ENOTDIR if a file is.
  */
 int uw_tree_open(int root_fd, const char *path, size_t n, bool make, struct uw_names *made);
+
+/* The same for the folder that holds `path`, whose last component is *name then. */
+int uw_tree_open_above(int root_fd, const char *path, bool make, struct uw_names *made, const char **name);
 
 /* Removes a file or a folder with all it holds; -1 and errno if something is left. Depth costs no descriptors. */
 int uw_tree_remove(int dir_fd, const char *name);

@@ -100,6 +100,14 @@ int uw_tree_open(int root_fd, const char *path, size_t n, bool make, struct uw_n
 	return fd;
 }
 
+int uw_tree_open_above(int root_fd, const char *path, bool make, struct uw_names *made, const char **name)
+{
+	size_t n = uw_tree_folder_len(path);
+
+	*name = path + n + (n != 0);
+	return uw_tree_open(root_fd, path, n, make, made);
+}
+
 enum { SWEEP_DEPTH = 16 };
 
 /* Removal of one folder. What lies deeper than SWEEP_DEPTH is moved up to the top and removed in the next turn. */

@@ -38,9 +38,8 @@ static void at_exit(void)
 
 static bool cancelled(void *ctx)
 {
-	const struct uw_tool *tool = ctx;
-
-	return uw_interrupted() || (tool->end_ns != UINT64_MAX && uw_clock_ns() >= tool->end_ns);
+	(void)ctx;
+	return uw_stopped();
 }
 
 static void add_progress(void *ctx, uint64_t nbytes)
@@ -101,7 +100,7 @@ void uw_tool_tell_times(const struct uw_tool *tool, const char *code, uint64_t n
 
 void uw_tool_init(struct uw_tool *tool, unsigned nthreads)
 {
-	*tool = (struct uw_tool){ .end_ns = UINT64_MAX };
+	*tool = (struct uw_tool){ 0 };
 	uw_cpu_ops_init(&tool->ops, cpu_flags());
 	tool->job = (struct uw_job){
 		.ops = &tool->ops,
@@ -149,7 +148,7 @@ const char *uw_tmp_dir(void)
 
 int uw_tool_failure(const char *path, const struct uw_error *err)
 {
-	if (err->status == UW_ERR_CANCELLED && uw_interrupted())
+	if (uw_interrupted() && (err->status == UW_ERR_CANCELLED || err->os_errno == EPIPE))
 		return uw_exit_of_status(err->status);
 	if (json_lacked_memory && err->status != UW_ERR_NOMEM) {
 		struct uw_error memory = { .status = UW_ERR_NOMEM, .file_off = UW_NO_OFFSET };
@@ -166,7 +165,8 @@ int uw_tool_failure(const char *path, const struct uw_error *err)
 int uw_tool_exit(int code)
 {
 	if (fflush(stdout) != 0 || ferror(stdout)) {
-		uw_msg_error("standard output: %s", strerror(errno));
+		if (!uw_interrupted())
+			uw_msg_error("standard output: %s", strerror(errno));
 		code = code == UW_EXIT_OK ? UW_EXIT_IO : code;
 	}
 	uw_signals_reraise();
@@ -232,11 +232,8 @@ enum uw_status uw_write_text(const char *path, int (*print)(const void *ctx, FIL
 	bool bad;
 	FILE *f;
 
-	if (strcmp(path, "-") == 0) {
-		if (print(ctx, stdout) != 0)
-			return uw_fail_errno(err, errno, "standard output");
-		return json_lacked_memory ? uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report") : UW_OK;
-	}
+	if (strcmp(path, "-") == 0 && fflush(stdout) != 0)
+		return uw_fail_errno(err, errno, "cannot write");
 	f = fopencookie(&text, "w", (cookie_io_functions_t){ .write = append });
 	if (f == NULL)
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report");

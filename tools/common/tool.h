@@ -16,7 +16,6 @@ struct uw_tool {
 	struct uw_progress progress;
 	struct uw_job job; /* borrows the two above: the tool must not be moved */
 	uint64_t start_ns;
-	uint64_t end_ns; /* when it has to stop; UINT64_MAX: never */
 	_Atomic uint64_t spent_ns[UW_NSTAGES];
 };
 
