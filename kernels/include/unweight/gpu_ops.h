@@ -102,7 +102,7 @@ struct uw_gpu_ops {
 	enum uw_status (*event_elapsed)(struct CUevent_st *begin, struct CUevent_st *end, uint64_t *ns); /* waits */
 
 	/* ---- kernels: gpu_decode.h, gpu_gemm.h ---- */
-	enum uw_status (*preload)(void); /* loads their code, which must not happen in a capture */
+	enum uw_status (*preload)(void); /* loads their code: before the first launch, not in a capture */
 	enum uw_status (*decode_p4)(const struct uw_gpu_decode *decode, struct CUstream_st *stream);
 	enum uw_status (*decode_h)(const struct uw_gpu_decode *decode, struct CUstream_st *stream);
 	enum uw_status (*transcode_h)(const struct uw_gpu_decode *decode, struct CUstream_st *stream);
