@@ -11,6 +11,16 @@
 #include "cublas_lt.cuh"
 #include "cuda_status.cuh"
 
+/* Where the driver says 0, as newer ones may for clocks: of an A100, about. They are for guesses, which divide by them. */
+#define MEMORY_KHZ 1200000
+#define MEMORY_BITS 5120
+#define KHZ 1400000
+
+static uint64_t known(int value, int otherwise)
+{
+	return (uint64_t)(value > 0 ? value : otherwise);
+}
+
 static enum uw_status open(int number, struct uw_gpu_facts *facts)
 {
 	struct uw_gpu_device device;
@@ -32,8 +42,8 @@ static enum uw_status open(int number, struct uw_gpu_facts *facts)
 	if (error != cudaSuccess)
 		return uw_status_of(error);
 	status = uw_gpu_device_init(number, &device);
-	*facts = { "", device, (uint64_t)l2, (uint64_t)memory_khz * 1000 * (uint64_t)width / 8 * 2,
-		   (uint32_t)khz / 1000 };
+	*facts = { "", device, (uint64_t)l2, known(memory_khz, MEMORY_KHZ) * 1000 * known(width, MEMORY_BITS) / 8 * 2,
+		   (uint32_t)known(khz, KHZ) / 1000 };
 	memcpy(facts->name, properties.name, sizeof(facts->name) - 1);
 	return status;
 }
