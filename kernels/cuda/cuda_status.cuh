@@ -16,6 +16,7 @@ static inline enum uw_status uw_status_of(cudaError_t error)
 	case cudaErrorInvalidDevice:
 	case cudaErrorInsufficientDriver:
 	case cudaErrorNoKernelImageForDevice:
+	case cudaErrorUnsupportedPtxVersion:
 	case cudaErrorStubLibrary:
 		return UW_ERR_NO_DEVICE;
 	case cudaErrorMemoryAllocation:

@@ -28,12 +28,22 @@ extern "C" __global__ void __launch_bounds__(THREADS) uw_kernel_exponents_h(cons
 	uw_warp_h<UW_GPU_EXPONENTS>(decode);
 }
 
-const void *const uw_decode_kernels[UW_DECODE_KERNELS] = {
-	(const void *)uw_kernel_decode_p4,
-	(const void *)uw_kernel_decode_h,
-	(const void *)uw_kernel_transcode_h,
-	(const void *)uw_kernel_exponents_h,
-};
+enum uw_status uw_gpu_decode_preload(void)
+{
+	static const void *const kernels[] = {
+		(const void *)uw_kernel_decode_p4,
+		(const void *)uw_kernel_decode_h,
+		(const void *)uw_kernel_transcode_h,
+		(const void *)uw_kernel_exponents_h,
+	};
+	cudaError_t error = cudaSuccess;
+
+	for (const void *kernel : kernels) {
+		if (error == cudaSuccess)
+			error = uw_preload_kernel(kernel, 0);
+	}
+	return uw_status_of(error);
+}
 
 /* At most 39 KB of shared memory a block: every device gives that without being asked. */
 static enum uw_status launch(const void *kernel, const struct uw_gpu_decode *decode, enum uw_coding coding,

@@ -66,6 +66,26 @@ enum uw_status uw_gpu_matrix_map(struct uw_gpu_matrix *matrix)
 
 /* ---- launches ---- */
 
+static const void *const *const tables[2][UW_LINEAR_NSOURCES] = {
+	{ uw_mma_p4_kernels, uw_mma_e8_kernels, uw_mma_raw_kernels },
+	{ uw_wgmma_p4_kernels, uw_wgmma_e8_kernels, uw_wgmma_raw_kernels },
+};
+
+enum uw_status uw_gpu_gemm_preload(enum uw_gpu_gemm_kernel kind)
+{
+	uint32_t nsizes = kind == UW_GPU_GEMM_WGMMA ? UW_WGMMA_SIZES : UW_MMA_SIZES;
+	int number = 0, most_nbytes = 0;
+	cudaError_t error = cudaGetDevice(&number);
+
+	if (error == cudaSuccess)
+		error = cudaDeviceGetAttribute(&most_nbytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, number);
+	for (const void *const *kernels : tables[kind]) {
+		for (uint32_t i = 0; error == cudaSuccess && i < nsizes; i++)
+			error = uw_preload_kernel(kernels[i], most_nbytes);
+	}
+	return uw_status_of(error);
+}
+
 static enum uw_status check_launch(const struct uw_gpu_gemm *gemm)
 {
 	uintptr_t y_align = gemm->y_type == UW_LINEAR_F32 ? 4 : 2;
@@ -81,10 +101,6 @@ static enum uw_status check_launch(const struct uw_gpu_gemm *gemm)
 
 static const void *kernel_of(const struct uw_gpu_gemm *gemm)
 {
-	static const void *const *const tables[2][UW_LINEAR_NSOURCES] = {
-		{ uw_mma_p4_kernels, uw_mma_e8_kernels, uw_mma_raw_kernels },
-		{ uw_wgmma_p4_kernels, uw_wgmma_e8_kernels, uw_wgmma_raw_kernels },
-	};
 	uint32_t size = 0;
 
 	while (8u << size < gemm->config.tile_n)
@@ -102,18 +118,11 @@ enum uw_status uw_gpu_gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *s
 	enum uw_status status = check_launch(gemm);
 	cudaLaunchAttribute early = {};
 	cudaLaunchConfig_t config = {};
-	cudaError_t error;
 
 	if (status == UW_OK && wgmma)
 		status = encode_map(&x_map, gemm->x_dev, gemm->nx, gemm->ncols, gemm->x_ld, gemm->config.tile_n);
 	if (status != UW_OK)
 		return status;
-	error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)gemm->shared_nbytes);
-	if (error == cudaSuccess)   /* all of it: room for blocks_per_sm blocks, not for one */
-		error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-					     cudaSharedmemCarveoutMaxShared);
-	if (error != cudaSuccess)
-		return uw_status_of(error);
 	early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
 	early.val.programmaticStreamSerializationAllowed = 1;
 	config.gridDim = dim3(gemm->config.nblocks);
@@ -121,7 +130,7 @@ enum uw_status uw_gpu_gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *s
 	config.dynamicSmemBytes = gemm->shared_nbytes;
 	config.stream = stream;
 	config.attrs = &early;
-	config.numAttrs = gemm->early && wgmma ? 1 : 0;
+	config.numAttrs = uw_gpu_gemm_begins_early(gemm) ? 1 : 0;
 	return uw_status_of(cudaLaunchKernelExC(&config, kernel, params));
 }
 
@@ -131,7 +140,10 @@ uw_kernel_gather(const __grid_constant__ struct uw_gather gather)
 	uw_gather_warp(gather);
 }
 
-const void *const uw_gather_kernel = (const void *)uw_kernel_gather;
+enum uw_status uw_gpu_gather_preload(void)
+{
+	return uw_status_of(uw_preload_kernel((const void *)uw_kernel_gather, 0));
+}
 
 enum uw_status uw_gpu_gather(const struct uw_gpu_matrix *matrix, const uint32_t *rows_dev, uint32_t nrows,
 			     uint16_t *y_dev, uint64_t y_ld, struct CUstream_st *stream)

@@ -5,6 +5,12 @@
 
 #include "unweight/gpu_gemm.h"
 
+/* Whether a launch begins before the one ahead has ended: see `early`. Numbers of rows on the device may come of that. */
+static inline bool uw_gpu_gemm_begins_early(const struct uw_gpu_gemm *gemm)
+{
+	return gemm->early && gemm->config.kernel == UW_GPU_GEMM_WGMMA && gemm->offsets_dev == NULL;
+}
+
 #define UW_BLOCK_TILES 4u /* tiles of a row block, one below the other */
 #define UW_TILE_BLOCKS 2u /* row blocks of a tile of y */
 #define UW_TILE_WARPS (UW_BLOCK_TILES * UW_TILE_BLOCKS)

@@ -205,6 +205,8 @@ UW_DEVICE void uw_fetch(const struct uw_gpu_gemm &gemm, const void *x_map, uint3
 			uw_tensor_map_fence(tile.matrix->map); /* not of a parameter's: only of global memory */
 		uw_fetch_segment(gemm, x_map, work, seg, tile, me, lane, &waited, &stages);
 	}
+	if (!waited) /* a launch does not end before the one ahead: the next one waits for this one alone */
+		uw_grid_wait();
 }
 
 /* ---- warps that multiply ---- */
@@ -250,6 +252,7 @@ template <uint32_t NSUMS> UW_DEVICE void uw_begin_products(float (&d)[NSUMS], co
 /* The warp has read all of a stage. */
 UW_DEVICE void uw_give_back(uint32_t empty, uint32_t lane)
 {
+	uw_sync_warp();
 	if (lane == 0)
 		uw_barrier_arrive(empty);
 }
@@ -302,7 +305,6 @@ UW_DEVICE void uw_pass_segment(uint32_t nk, uint32_t lane, struct uw_stages<SOUR
 	UW_NO_UNROLL
 	for (; nk > 0; nk--) {
 		uw_barrier_wait(stages->full() + 8 * stages->now, stages->parity);
-		uw_sync_warp();
 		uw_give_back(stages->empty() + 8 * stages->now, lane);
 		stages->advance();
 	}

@@ -313,14 +313,12 @@ UW_DEVICE bool uw_sum_parts(const struct uw_gpu_gemm &gemm, const struct uw_work
 	for (uint32_t i = 0; i < NSUMS / 4; i++)
 		uw_store_global_vec4(mine + 32 * i, { { uw_float_bits(d[4 * i]), uw_float_bits(d[4 * i + 1]),
 							uw_float_bits(d[4 * i + 2]), uw_float_bits(d[4 * i + 3]) } });
-	uw_fence_global();
-	uw_sync_warp();
+	uw_sync_warp(); /* what all have stored, lane 0 releases */
 	if (lane == 0)
 		arrived = uw_add_global(counter, 1);
 	if (uw_from_lane(arrived, 0) != last - first)
 		return false;
 	uw_sync_warp(); /* what lane 0 has acquired, all have */
-	uw_fence_global();
 	if (lane == 0)
 		uw_store_global_u32(counter, 0);
 	UW_UNROLL

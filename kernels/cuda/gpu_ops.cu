@@ -10,8 +10,16 @@
 
 #include "cublas_lt.cuh"
 #include "cuda_status.cuh"
-#include "gemm_kernels.cuh"
-#include "gpu_kernels.cuh"
+
+/* Where the driver says 0, as newer ones may for clocks: of an A100, about. They are for guesses, which divide by them. */
+#define MEMORY_KHZ 1200000
+#define MEMORY_BITS 5120
+#define KHZ 1400000
+
+static uint64_t known(int value, int otherwise)
+{
+	return (uint64_t)(value > 0 ? value : otherwise);
+}
 
 static enum uw_status open(int number, struct uw_gpu_facts *facts)
 {
@@ -34,8 +42,8 @@ static enum uw_status open(int number, struct uw_gpu_facts *facts)
 	if (error != cudaSuccess)
 		return uw_status_of(error);
 	status = uw_gpu_device_init(number, &device);
-	*facts = { "", device, (uint64_t)l2, (uint64_t)memory_khz * 1000 * (uint64_t)width / 8 * 2,
-		   (uint32_t)khz / 1000 };
+	*facts = { "", device, (uint64_t)l2, known(memory_khz, MEMORY_KHZ) * 1000 * known(width, MEMORY_BITS) / 8 * 2,
+		   (uint32_t)known(khz, KHZ) / 1000 };
 	memcpy(facts->name, properties.name, sizeof(facts->name) - 1);
 	return status;
 }
@@ -120,42 +128,20 @@ static enum uw_status event_elapsed(cudaEvent_t begin, cudaEvent_t end, uint64_t
 
 /* ---- kernels ---- */
 
-static enum uw_status preload_kernel(const void *kernel)
-{
-	cudaFuncAttributes attributes;
-
-	return uw_status_of(cudaFuncGetAttributes(&attributes, kernel));
-}
-
-static enum uw_status preload_all(const void *const *kernels, uint32_t n)
-{
-	enum uw_status status = UW_OK;
-
-	for (uint32_t i = 0; status == UW_OK && i < n; i++)
-		status = preload_kernel(kernels[i]);
-	return status;
-}
-
+/* Of the two kinds of multiplication the one that uw_gpu_gemm_config_init takes: the other may have to be compiled. */
 static enum uw_status preload(void)
 {
-	const void *const *const mma[] = { uw_mma_p4_kernels, uw_mma_e8_kernels, uw_mma_raw_kernels };
-	const void *const *const wgmma[] = { uw_wgmma_p4_kernels, uw_wgmma_e8_kernels, uw_wgmma_raw_kernels };
-	int number = 0, major = 0;
-	cudaError_t error = cudaGetDevice(&number);
-	enum uw_status status;
+	struct uw_gpu_device device;
+	int number = 0;
+	enum uw_status status = uw_status_of(cudaGetDevice(&number));
 
-	if (error == cudaSuccess)
-		error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, number);
-	status = uw_status_of(error);
-	for (uint32_t i = 0; status == UW_OK && i < UW_LINEAR_NSOURCES; i++)
-		status = preload_all(mma[i], UW_MMA_SIZES);
-	for (uint32_t i = 0; status == UW_OK && major == 9 && i < UW_LINEAR_NSOURCES; i++)
-		status = preload_all(wgmma[i], UW_WGMMA_SIZES);
 	if (status == UW_OK)
-		status = preload_all(uw_decode_kernels, UW_DECODE_KERNELS);
+		status = uw_gpu_device_init(number, &device);
 	if (status == UW_OK)
-		status = preload_kernel(uw_gather_kernel);
-	return status;
+		status = uw_gpu_gemm_preload(device.capability == 90 ? UW_GPU_GEMM_WGMMA : UW_GPU_GEMM_MMA);
+	if (status == UW_OK)
+		status = uw_gpu_gather_preload();
+	return status == UW_OK ? uw_gpu_decode_preload() : status;
 }
 
 const struct uw_gpu_ops *uw_gpu_ops_cuda(void)

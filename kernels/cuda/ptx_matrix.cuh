@@ -94,19 +94,16 @@ UW_DEVICE void uw_store_global_u32(uint32_t *p, uint32_t v)
 	asm volatile("st.global.u32 [%0], %1;" :: "l"(p), "r"(v) : "memory");
 }
 
-/* ATOMG. Returns what was there. */
+/*
+ * MEMBAR, ATOMG. Returns what was there. What the lane knows to be written, other lanes' stores before a barrier too, is
+ * seen by who adds later, and by whom a barrier follows there.
+ */
 UW_DEVICE uint32_t uw_add_global(uint32_t *p, uint32_t v)
 {
 	uint32_t d;
 
 	asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(d) : "l"(p), "r"(v) : "memory");
 	return d;
-}
-
-/* MEMBAR. */
-UW_DEVICE void uw_fence_global(void)
-{
-	asm volatile("fence.acq_rel.gpu;" ::: "memory");
 }
 
 /* ---- the block ---- */
@@ -189,10 +186,11 @@ UW_DEVICE void uw_barrier_init(uint32_t barrier, uint32_t count)
 	asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" :: "r"(barrier), "r"(count) : "memory");
 }
 
-/* Between the last uw_barrier_init and a barrier of the block. */
+/* Between the last uw_barrier_init and a barrier of the block: other lanes and the copy engine see them. */
 UW_DEVICE void uw_barrier_init_fence(void)
 {
 	asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+	asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
 /* Announces bytes; no arrival. */

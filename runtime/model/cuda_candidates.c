@@ -33,13 +33,6 @@ double uw_cuda_predict_cut(const struct uw_gpu_facts *facts, const struct uw_cud
 
 /* ---- one of them ---- */
 
-static bool is_cut(const struct uw_cuda_search *s, enum uw_pipeline pipeline)
-{
-	if (s->options->require_bitexact || s->options->batch_invariant)
-		return true;
-	return !s->dense || (pipeline != UW_PIPELINE_RAW && pipeline != UW_PIPELINE_DECODE);
-}
-
 static enum uw_status choose(const struct uw_cuda_search *s, const struct uw_cuda_key *key, enum uw_pipeline pipeline,
 			     uint64_t batch, struct uw_cuda_choice *choice, struct uw_error *err)
 {
@@ -150,6 +143,7 @@ enum uw_status uw_cuda_candidates(const struct uw_cuda_search *s, const struct u
 
 	for (unsigned i = UW_PIPELINE_RAW; i < UW_NPIPELINES; i++) {
 		enum uw_pipeline p = (enum uw_pipeline)i;
+		bool cut = !uw_cuda_is_dense(s->options, s->dense, p);
 		struct uw_cuda_choice choice;
 		enum uw_status status;
 		double predicted;
@@ -159,10 +153,10 @@ enum uw_status uw_cuda_candidates(const struct uw_cuda_search *s, const struct u
 		status = choose(s, key, p, batch, &choice, err);
 		if (status != UW_OK)
 			return status;
-		predicted = is_cut(s, p) ? uw_cuda_predict_cut(s->facts, key, p, batch, &choice.config)
-					 : 1e-9 * (double)uw_cuda_predict_ns(s->facts, key, p, batch);
+		predicted = cut ? uw_cuda_predict_cut(s->facts, key, p, batch, &choice.config)
+				: 1e-9 * (double)uw_cuda_predict_ns(s->facts, key, p, batch);
 		add(&list, p, NULL, predicted);
-		if (!fixed && is_cut(s, p))
+		if (!fixed && cut)
 			add_cuts(s, key, p, batch, &choice.config, &list);
 	}
 	fill_cell(&list, cell);

@@ -6,8 +6,8 @@
 #include "autotune.h"
 #include "cuda_plan.h"
 
-/* options: only the modes count. Those fix how products are cut: only pipelines are left to choose. dense: whether RAW
- * and DECODE go through cuBLASLt. */
+/* options: only the modes count. Those fix how products are cut: only pipelines are left to choose. dense: whether there
+ * is a cuBLASLt. */
 struct uw_cuda_search {
 	const struct uw_gpu_facts *facts;
 	const struct uw_cuda_linear_options *options;

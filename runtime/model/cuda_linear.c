@@ -55,6 +55,11 @@ bool uw_cuda_linear_uses(const struct uw_cuda_linear *linear, enum uw_pipeline p
 	return false;
 }
 
+bool uw_cuda_linear_is_dense(const struct uw_cuda_linear *linear, enum uw_pipeline pipeline)
+{
+	return uw_cuda_is_dense(&linear->options, linear->cuda->dense != NULL, pipeline);
+}
+
 /* ---- parts ---- */
 
 static enum uw_status open_parts(struct uw_cuda_linear *linear, const struct uw_model *model,
@@ -258,8 +263,8 @@ static enum uw_status build(struct uw_cuda_linear *linear, const struct uw_model
 	enum uw_status status;
 
 	linear->key.experts = options->experts;
-	linear->own_kernels = options->require_bitexact || options->batch_invariant || options->experts ||
-			      linear->cuda->dense == NULL;
+	linear->options = *options;
+	linear->options.tuning = NULL;
 	linear->parts = calloc(nparts, sizeof(*linear->parts));
 	linear->part_y = calloc(nparts + 1, sizeof(*linear->part_y));
 	if (linear->parts == NULL || linear->part_y == NULL)

@@ -25,7 +25,7 @@ struct uw_cuda_piece {
 struct uw_cuda_linear {
 	const struct uw_cuda *cuda;
 	struct uw_cuda_key key;
-	bool own_kernels;                 /* also for what is BF16 in memory */
+	struct uw_cuda_linear_options options; /* but for the tuning */
 	uint64_t nparts;
 	struct uw_cuda_part *parts;
 	uint64_t *part_y;                 /* where a part's values begin in a row of y; nparts + 1 */
@@ -64,6 +64,9 @@ static inline bool uw_cuda_decodes(enum uw_pipeline pipeline)
 /* For measuring: from now on batches of a bucket are served so, by a pipeline that some bucket had when the linear and
  * its workspaces were made; each workspace has to reserve anew. Not between uw_cuda_linear_ahead and the run. */
 void uw_cuda_linear_force(struct uw_cuda_linear *linear, unsigned bucket, const struct uw_cuda_choice *choice);
+
+/* Whether cuBLASLt multiplies for a pipeline. */
+bool uw_cuda_linear_is_dense(const struct uw_cuda_linear *linear, enum uw_pipeline pipeline);
 
 /* Whether some bucket has the pipeline. */
 bool uw_cuda_linear_uses(const struct uw_cuda_linear *linear, enum uw_pipeline pipeline);

@@ -33,6 +33,13 @@ enum uw_pipeline uw_cuda_serving(enum uw_pipeline wanted, const struct uw_cuda_k
 	return key->coding == UW_CODING_H ? UW_PIPELINE_TRANSCODE : UW_PIPELINE_PALETTE;
 }
 
+bool uw_cuda_is_dense(const struct uw_cuda_linear_options *options, bool has_cublas, enum uw_pipeline pipeline)
+{
+	bool own = options->require_bitexact || options->batch_invariant || options->experts;
+
+	return has_cublas && !own && (pipeline == UW_PIPELINE_RAW || pipeline == UW_PIPELINE_DECODE);
+}
+
 /* ---- the model of time ---- */
 
 #define STREAMING 0.9       /* of a memory's bandwidth that is reached */

@@ -24,6 +24,9 @@ UW_MUST_CHECK enum uw_status uw_cuda_choose(const struct uw_gpu_facts *facts, co
 					    const struct uw_cuda_linear_options *options, const struct uw_cuda_key *key,
 					    unsigned bucket, struct uw_cuda_choice *choice);
 
+/* Whether cuBLASLt, if there is one, multiplies what the pipeline has in memory; else a kernel of this library does. */
+bool uw_cuda_is_dense(const struct uw_cuda_linear_options *options, bool has_cublas, enum uw_pipeline pipeline);
+
 /* The tuning that ships with the library: text as of unweight/tuning.h. */
 extern const char uw_cuda_tuning[];
 

@@ -96,7 +96,7 @@ static enum uw_status run_raw(const struct run *run)
 {
 	enum uw_status status = UW_OK;
 
-	if (run->linear->own_kernels)
+	if (!uw_cuda_linear_is_dense(run->linear, UW_PIPELINE_RAW))
 		return multiply(run, &run->linear->dense);
 	for (uint64_t p = 0; status == UW_OK && p < run->linear->nparts; p++)
 		status = multiply_dense(run, p, (const uint16_t *)(const void *)run->linear->parts[p].dense.at);
@@ -190,7 +190,7 @@ static enum uw_status run_job(const struct run *run, const struct uw_cuda_job *j
 
 	if (status != UW_OK)
 		return status;
-	if (job->pipeline == UW_PIPELINE_DECODE && !run->linear->own_kernels)
+	if (uw_cuda_linear_is_dense(run->linear, job->pipeline))
 		return multiply_dense(run, job->part, (const uint16_t *)(const void *)run->w->slots[job->slot].at);
 	return multiply(run, &bound->set);
 }

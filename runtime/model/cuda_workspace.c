@@ -27,13 +27,6 @@ struct uw_cuda_bound *uw_cuda_bound_of(const struct uw_cuda_tie *tie, uint64_t p
 	return &tie->bound[(2 * part + (pipeline == UW_PIPELINE_EXPONENT)) * UW_CUDA_NSLOTS + slot];
 }
 
-bool uw_cuda_calls_dense(const struct uw_cuda_linear *linear, unsigned bucket)
-{
-	enum uw_pipeline pipeline = linear->choices[bucket].pipeline;
-
-	return !linear->own_kernels && (pipeline == UW_PIPELINE_RAW || pipeline == UW_PIPELINE_DECODE);
-}
-
 static uint64_t nbound(const struct uw_cuda_linear *linear)
 {
 	return linear->nparts * 2 * UW_CUDA_NSLOTS;
@@ -107,7 +100,7 @@ static enum uw_status need_bucket(const struct uw_cuda_workspace *w, const struc
 		status = need_launch(linear, &linear->dense, &choice->config, nx, need);
 	for (uint64_t i = 0; status == UW_OK && tie->bound != NULL && i < nbound(linear); i++)
 		status = need_launch(linear, &tie->bound[i].set, &choice->config, nx, need);
-	need->cublas |= uw_cuda_calls_dense(linear, bucket);
+	need->cublas |= uw_cuda_linear_is_dense(linear, choice->pipeline);
 	return status;
 }
 
@@ -287,7 +280,7 @@ static enum uw_status make_asked(const struct uw_cuda_workspace *w, struct uw_cu
 	bool any = false;
 
 	for (unsigned b = 0; b <= uw_bucket_of(w->max_batch); b++)
-		any = any || uw_cuda_calls_dense(tie->linear, b);
+		any = any || uw_cuda_linear_is_dense(tie->linear, tie->linear->choices[b].pipeline);
 	if (!any)
 		return UW_OK;
 	tie->asked = calloc((size_t)tie->linear->nparts * UW_NBUCKETS, sizeof(*tie->asked));

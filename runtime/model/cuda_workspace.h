@@ -53,9 +53,6 @@ struct uw_cuda_workspace {
 	uint32_t njobs, next_slot;
 };
 
-/* Whether cuBLASLt multiplies in batches of a bucket. */
-bool uw_cuda_calls_dense(const struct uw_cuda_linear *linear, unsigned bucket);
-
 /* NULL: the workspace was made without the linear. */
 const struct uw_cuda_tie *uw_cuda_tie_of(const struct uw_cuda_workspace *workspace, const struct uw_cuda_linear *linear);
 struct uw_cuda_bound *uw_cuda_bound_of(const struct uw_cuda_tie *tie, uint64_t part, enum uw_pipeline pipeline,

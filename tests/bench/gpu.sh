@@ -1,62 +1,84 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # For a machine with an NVIDIA GPU: builds the kernels and their drivers, checks results on the device against those
-# of the host, and measures. Needs nvcc (with its host compiler), make and a POSIX shell; nothing of the project's other
-# dependencies. Tables are printed last; OUT receives micro.csv, decode.csv, gemm.csv, stack.csv and the logs.
+# of the host, and measures. Needs nvcc (with its host compiler), make, python3 and a POSIX shell; nothing of the project's
+# other dependencies. Tables are printed last; OUT receives micro.csv, gemm.csv, decode.csv, stack.csv, each line as soon as
+# it is known, and a log of each step.
 #
-#   tests/bench/gpu.sh [-o OUT] [-a ARCH] [-b]
-#       -o: default ./gpu-bench; -a: sm_80, sm_89, sm_90a (default: all three); -b: build only
+#   tests/bench/gpu.sh [-o OUT] [-a ARCHS] [-t SECONDS] [-b | -n] [-T TOOLS]
+#       -o: default ./gpu-bench; -a: sm_80, sm_89, sm_90a (default: all three); -t: for all of it (default 540)
+#       -b: build only; -n: run what -b has put into OUT/bin, here or on a machine like this, if it starts
+#       -T: a folder with unweight-compress and unweight-tune, and in lib/ what they need that the machine lacks: tunes too,
+#           for a layer of an 8B Llama
 #
-# Exit status: 0 good, 1 wrong results, 77 no device.
+# What comes first matters most. Each step has a limit, and those behind it run whatever becomes of it: a kernel that hangs
+# or is wrong costs its own figures. Exit status: 0 good, 1 wrong results or an error, 77 no device.
 set -u
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
 out=gpu-bench
 archs="sm_80 sm_89 sm_90a"
-build_only=false
-while getopts o:a:b option; do
+seconds=540
+mode=all
+tools=
+while getopts o:a:t:bnT: option; do
 	case $option in
 	o) out=$OPTARG ;;
 	a) archs=$OPTARG ;;
-	b) build_only=true ;;
+	t) seconds=$OPTARG ;;
+	b) mode=build ;;
+	n) mode=run ;;
+	T) tools=$(cd "$OPTARG" && pwd) || exit 1 ;;
 	*) exit 1 ;;
 	esac
 done
-
-nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
-[ -x "$nvcc" ] || { echo "gpu.sh: no nvcc" >&2; exit 1; }
-mkdir -p "$out/build" || exit 1
+begun=$(date +%s)
+mkdir -p "$out/build" "$out/bin" || exit 1
 out=$(cd "$out" && pwd)
+nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
 
-# wgmma is for sm_90a alone; mma runs there as well, from the PTX of compute_90
-gencode= hopper= others=
-for arch in $archs; do
-	one="-gencode arch=compute_${arch#sm_},code=$arch"
-	gencode="$gencode $one"
-	if [ "$arch" = sm_90a ]; then
-		hopper=$one
-		others="$others -gencode arch=compute_90,code=compute_90"
-	else
-		others="$others $one"
-	fi
+# cuBLASLt stands beside nvcc or is a Python package
+toolkit=$(dirname "$(dirname "$(readlink -f "$nvcc")")")
+packages=$(python3 -c 'import glob, sys
+print(":".join(d for p in sys.path for d in glob.glob(p + "/nvidia/*") if glob.glob(d + "/lib/libcublasLt.so.*")))' 2>/dev/null)
+include=
+for dir in "$toolkit" $(echo "$packages" | tr : ' '); do
+	LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$dir/lib64:$dir/lib
+	[ -n "$include" ] || [ ! -e "$dir/include/cublasLt.h" ] || include=-I$dir/include
 done
-: "${hopper:=-gencode arch=compute_90a,code=sm_90a}"
+export LD_LIBRARY_PATH
 
-objects=$(cd "$top" && ls libcodec/*.c libcodec/base/*.c kernels/cuda/*.c | sed 's|.*/||; s|c$|o|' | tr '\n' ' ')
-kernels=$(cd "$top/kernels/cuda" && ls decode.cu gemm*.cu | sed 's|$|.o|' | tr '\n' ' ')
-cat >"$out/build/Makefile" <<MAKE
+# ---- building ----
+
+write_makefile() {
+	# wgmma is for sm_90a alone; mma runs there as well
+	gencode= hopper= others=
+	for arch in $archs; do
+		one="-gencode arch=compute_${arch#sm_},code=$arch"
+		gencode="$gencode $one"
+		if [ "$arch" = sm_90a ]; then
+			hopper=$one
+			others="$others -gencode arch=compute_90,code=sm_90"
+		else
+			others="$others $one"
+		fi
+	done
+	: "${hopper:=-gencode arch=compute_90a,code=sm_90a}"
+	objects=$(cd "$top" && ls libcodec/*.c libcodec/base/*.c kernels/cuda/*.c | sed 's|.*/||; s|c$|o|' | tr '\n' ' ')
+	kernels=$(cd "$top/kernels/cuda" && ls decode.cu gemm*.cu | sed 's|$|.o|' | tr '\n' ' ')
+	cat >"$out/build/Makefile" <<MAKE
 TOP = $top
 NVCC = $nvcc
 CC = ${CC:-cc}
 INCLUDE = -I\$(TOP)/kernels/include -I\$(TOP)/kernels/cuda -I\$(TOP)/libcodec/include -I\$(TOP)/libcodec/base/include
 CFLAGS = -std=c11 -O2 -DNDEBUG -I\$(TOP)/libcodec \$(INCLUDE)
-CUFLAGS = -std=c++17 -O3 \$(INCLUDE) -I\$(TOP)/tests/bench/gpu
+CUFLAGS = -std=c++17 -O3 \$(INCLUDE) -I\$(TOP)/tests/bench/gpu $include
 VPATH = \$(TOP)/libcodec:\$(TOP)/libcodec/base:\$(TOP)/kernels/cuda:\$(TOP)/tests/bench/gpu
 OBJECTS = $objects $kernels
 
-all: bench_micro bench_decode bench_gemm bench_stack
-bench_%: \$(OBJECTS) bench_%.cu.o
-	\$(NVCC) \$^ -lpthread -ldl -o \$@
+all: ../bin/bench_micro ../bin/bench_decode ../bin/bench_gemm ../bin/bench_stack
+../bin/bench_%: \$(OBJECTS) bench_%.cu.o
+	\$(NVCC) \$^ -Xcompiler -static-libstdc++,-static-libgcc -lpthread -ldl -o \$@
 gemm_wgmma_%.cu.o: gemm_wgmma_%.cu
 	\$(NVCC) \$(CUFLAGS) $hopper -Xptxas -v -c \$< -o \$@
 gemm_mma_%.cu.o: gemm_mma_%.cu
@@ -66,38 +88,146 @@ gemm_mma_%.cu.o: gemm_mma_%.cu
 %.cu.o: %.cu
 	\$(NVCC) \$(CUFLAGS) $gencode -Xptxas -v -c \$< -o \$@
 MAKE
-
-echo "== build ($archs)"
-if ! make -rB -C "$out/build" -j"$(nproc)" >"$out/build.log" 2>&1; then
-	cat "$out/build.log"
-	exit 1
-fi
-sed -n "s/^ptxas info *: Compiling entry function '\([^']*\)' for '\([^']*\)'.*/\1 \2:/p
-	s/^ptxas info *: Used \([0-9]*\) registers.*/\1 registers/p" "$out/build.log" | paste -d ' ' - -
-$build_only && exit 0
-
-# Each driver prints its table last.
-run() {
-	echo "== $1"
-	"$out/build/bench_$1" --csv "$out/$1.csv" >"$out/$1.log" 2>&1
-	status=$?
-	cat "$out/$1.log"
-	[ $status = 0 ] || worst=$status
 }
+
+build() {
+	echo "== build ($archs)"
+	[ -x "$nvcc" ] || { echo "gpu.sh: no nvcc" >&2; exit 1; }
+	write_makefile
+	if ! timeout -k 5 "$seconds" make -rB -C "$out/build" -j"$(nproc)" >"$out/build.log" 2>&1; then
+		cat "$out/build.log"
+		exit 1
+	fi
+	sed -n "s/^ptxas info *: Compiling entry function '\([^']*\)' for '\([^']*\)'.*/\1 \2:/p
+		s/^ptxas info *: Used \([0-9]*\) registers.*/\1 registers/p" "$out/build.log" | paste -d ' ' - -
+}
+
+starts() {
+	"$out/bin/bench_gemm" --help >/dev/null 2>&1
+	[ $? = 1 ] # the usage
+}
+
+[ $mode = run ] && starts || build
+[ $mode = build ] && exit 0
+
+# ---- steps ----
+
 worst=0
-run micro
-[ $worst = 77 ] && exit 77
-run decode
-if command -v compute-sanitizer >/dev/null; then
-	for check in memcheck racecheck synccheck; do
-		echo "== compute-sanitizer $check"
-		compute-sanitizer --tool $check --error-exitcode 1 "$out/build/bench_gemm" --check >"$out/$check.log" 2>&1 ||
-			{ tail -20 "$out/$check.log"; worst=1; }
+tables=
+
+# Seconds that a step may take, of `most`; none: there is no time left.
+limit() {
+	left=$((begun + seconds - $(date +%s)))
+	[ "$left" -lt "$1" ] || left=$1
+	[ "$left" -lt 5 ] || echo "$left"
+}
+
+# step NAME SECONDS COMMAND..: its output into NAME.log.
+step() {
+	name=$1
+	most=$(limit "$2")
+	shift 2
+	if [ -z "$most" ]; then
+		echo "== $name: no time left"
+		worst=1
+		return 1
+	fi
+	timeout -k 5 "$most" "$@" >"$out/$name.log" 2>&1
+	status=$?
+	echo "== $name: status $status, $(($(date +%s) - begun)) s since the beginning"
+	[ $status = 0 ] || { tail -15 "$out/$name.log"; worst=1; }
+	return $status
+}
+
+# Steps at once, their names in order: those of correctness, where time does not matter.
+finish() {
+	wait
+	for name in "$@"; do
+		status=$(cat "$out/$name.status" 2>/dev/null || echo 124)
+		rm -f "$out/$name.status"
+		[ "$status" = 77 ] && continue
+		echo "== $name: status $status"
+		[ "$status" = 0 ] && continue
+		grep -E 'WRONG|TIMEOUT|ERROR|Error|error|  by' "$out/$name.log" | head -12
+		tail -3 "$out/$name.log"
+		worst=1
 	done
+	echo "== $(($(date +%s) - begun)) s since the beginning"
+}
+
+beside() {
+	name=$1
+	most=$(limit "$2")
+	shift 2
+	{
+		timeout -k 5 "${most:-1}" "$@" >"$out/$name.log" 2>&1
+		echo $? >"$out/$name.status"
+	} &
+}
+
+rm -f "$out"/*.csv "$out"/*.status
+step micro 60 "$out/bin/bench_micro" --csv "$out/micro.csv"
+[ $status = 77 ] && { cat "$out/micro.log"; exit 77; }
+tables=micro
+
+names= without=
+for kernel in wgmma mma; do
+	for tile in 8 16 32 64 128 256; do
+		[ $kernel$tile = mma256 ] && continue
+		beside check-$kernel-$tile 90 "$out/bin/bench_gemm" --check --kernel $kernel --tile $tile
+		names="$names check-$kernel-$tile"
+	done
+done
+finish $names
+for tile in 8 16 32 64 128 256; do # a kernel that hangs or fails would take the others' time with it; a wrong one does not
+	grep -qE '^right|^done|^no such' "$out/check-wgmma-$tile.log" || without="$without --without $tile"
+done
+[ -z "$without" ] || echo "not timed:$without"
+
+late=
+for matrix in 0 1 2 3 4; do
+	step gemm-$matrix 75 "$out/bin/bench_gemm" --csv "$out/gemm.csv" --matrix $matrix $without $late || {
+		[ -n "$late" ] || ! [ $status = 1 ] || ! [ $matrix = 0 ] || {
+			late=--late # perhaps a graph does not take launches that begin early
+			step gemm-$matrix 75 "$out/bin/bench_gemm" --csv "$out/gemm.csv" --matrix $matrix $without $late
+		}
+	}
+	tables="$tables gemm-$matrix"
+done
+step decode 60 "$out/bin/bench_decode" --csv "$out/decode.csv"
+step stack 90 "$out/bin/bench_stack" --csv "$out/stack.csv" $without $late
+tables="$tables decode stack"
+
+if [ -n "$tools" ]; then
+	step tune 110 sh -ec '
+		tools=$1 out=$2
+		python3 "$3/tests/bench/gpu/make_layer.py" "$out/build/layer.safetensors"
+		export LD_LIBRARY_PATH="$tools/lib:$LD_LIBRARY_PATH"
+		for profile in inference distribution; do
+			"$tools/unweight-compress" "$out/build/layer.safetensors" -f --no-check -p $profile -o "$out/build/$profile"
+			rm -f "$out/tuning-$profile.txt"
+			"$tools/unweight-tune" "$out/build/$profile" --device cuda --budget 25 --buckets 1,4,16,64,256,1024,4096 \
+				-o "$out/tuning-$profile.txt"
+		done' tune "$tools" "$out" "$top"
+	cat "$out/tune.log"
 fi
-run gemm
-run stack
-for table in micro decode gemm stack; do # once more, together: the last paragraph of each
-	awk -v RS= '{ last = $0 } END { print "\n" last }' "$out/$table.log"
+
+if command -v compute-sanitizer >/dev/null && [ -n "$(limit 30)" ]; then
+	names=
+	export UW_BENCH_PATIENCE=10
+	for check in memcheck racecheck synccheck; do
+		sanitize="compute-sanitizer --tool $check --error-exitcode 1"
+		for way in wgmma-8 wgmma-256 mma-16; do
+			beside $check-$way 120 $sanitize "$out/bin/bench_gemm" --check --small --kernel ${way%-*} --tile ${way#*-}
+			names="$names $check-$way"
+		done
+		beside $check-decode 120 $sanitize "$out/bin/bench_decode" --check
+		names="$names $check-decode"
+	done
+	finish $names
+fi
+
+for table in $tables; do # together: the last paragraph of each
+	[ -s "$out/$table.log" ] && awk -v RS= '{ last = $0 } END { print "\n" last }' "$out/$table.log"
 done
 exit $worst

@@ -221,6 +221,7 @@ struct product_of {
 	enum uw_linear_type type;
 	const std::vector<uint32_t> *offsets; /* NULL, or one bucket a matrix */
 	uint32_t shared_nbytes;               /* 0, or what the device has: fewer stages */
+	bool late;                            /* begins when the launch ahead has ended */
 };
 
 /*
@@ -261,7 +262,15 @@ inline std::vector<uint8_t> multiply(const struct product_of &p, enum form form)
 	gemm.y_type = p.type;
 	gemm.workspace_dev = workspace.at;
 	gemm.offsets_dev = p.offsets != NULL ? p.offsets->data() : NULL;
+	gemm.early = !p.late;
+
+	const struct emu_memory ahead[] = {
+		{ gemm.x_dev, p.x->values->nbytes }, { y.at, y.nbytes }, { workspace.at, workspace.nbytes },
+	};
+
+	emu_set_ahead(ahead, uw_gpu_gemm_begins_early(&gemm) ? COUNT(ahead) : 0);
 	run_gemm(gemm, rng());
+	emu_set_ahead(NULL, 0);
 	for (size_t i = 0; i < gemm.counters_nbytes; i++)
 		assert_int_equal(workspace.at[i], 0);
 	return std::vector<uint8_t>(y.at, y.at + y.nbytes);

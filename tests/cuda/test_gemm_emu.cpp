@@ -209,6 +209,7 @@ void test_same_bits_again(void **)
 
 		for (unsigned round = 0; round < 4; round++) {
 			p.shared_nbytes = round % 2 ? 0 : 80000;
+			p.late = round == 2;
 			assert_true(multiply(p, FORM_P4) == first);
 		}
 	}
@@ -374,6 +375,7 @@ void test_faults(void **)
 		{ EMU_NO_WGMMA_WAIT, UW_GPU_GEMM_WGMMA, FORM_RAW }, { EMU_NO_WGMMA_FENCE, UW_GPU_GEMM_WGMMA, FORM_P4 },
 		{ EMU_SHORT_EXPECT, UW_GPU_GEMM_WGMMA, FORM_P4 },   { EMU_NO_SWIZZLE, UW_GPU_GEMM_WGMMA, FORM_P4 },
 		{ EMU_EARLY_WGMMA_WAIT, UW_GPU_GEMM_WGMMA, FORM_P4 }, { EMU_NO_COPY_WAIT, UW_GPU_GEMM_MMA, FORM_P4 },
+		{ EMU_NO_GRID_WAIT, UW_GPU_GEMM_WGMMA, FORM_RAW },
 	};
 	struct matrix m = make_matrix(130, 1000, 64, finite_escapes);
 	struct activations x = make_x(8, 1000, unit_gaussian);

@@ -35,6 +35,7 @@ const uint32_t NOBODY = ~0u, MANY = ~0u - 1, COPY_BEGUN = ~0u - 2, COPY_DONE = ~
 
 struct block &b = emu_block;
 uint64_t rng_state;
+std::vector<struct emu_memory> ahead;
 
 /* ---- fibers ---- */
 
@@ -131,13 +132,19 @@ void run_block(void)
 			check_stuck();
 	}
 	emu_block_end();
+	for (uint32_t i = 0; !ahead.empty() && i < b.nthreads; i++) {
+		if (b.fibers[i].waited_ahead)
+			return;
+	}
+	if (!ahead.empty())
+		emu_breach("a block ends before the launch ahead", b.number);
 }
 
 void start_fiber(struct fiber *f, uint32_t thread)
 {
 	f->thread = thread;
 	f->wait_turn = f->wait_block = f->wait_barrier = 0;
-	f->done = f->fenced = false;
+	f->done = f->fenced = f->waited_ahead = false;
 	f->copies.assign(1, {});
 	f->products.assign(1, {});
 	f->clocks = {};
@@ -341,6 +348,19 @@ void emu_run(uint32_t nblocks, uint32_t nthreads, uint32_t shared_nbytes, uint64
 	}
 }
 
+void emu_set_ahead(const struct emu_memory *memory, size_t n)
+{
+	ahead.assign(memory, memory + n);
+}
+
+void emu_reach_ahead(const void *at)
+{
+	for (const struct emu_memory &m : ahead) {
+		if ((uintptr_t)at - (uintptr_t)m.at < m.nbytes && emu_now->clocks.seen[AHEAD] == 0)
+			emu_breach("memory that the launch ahead may be using", (uint32_t)(&m - ahead.data()));
+	}
+}
+
 void emu_set_fault(enum emu_fault fault)
 {
 	emu_fault = fault;
@@ -372,64 +392,60 @@ uint32_t uw_shared(void)
 
 uint32_t uw_load_global_u8(const uint8_t *p)
 {
-	return *p;
+	return *emu_global(p);
 }
 
 uint32_t uw_load_global_u16(const uint16_t *p)
 {
-	return *emu_aligned(p);
+	return *emu_global(p);
 }
 
 uint32_t uw_load_global_u32(const uint32_t *p)
 {
-	return *emu_aligned(p);
+	return *emu_global(p);
 }
 
 uint64_t uw_load_global_u64(const uint64_t *p)
 {
-	return *emu_aligned(p);
+	return *emu_global(p);
 }
 
 struct uw_vec4 uw_load_global_once(const struct uw_vec4 *p)
 {
-	return *emu_aligned(p);
+	return *emu_global(p);
 }
 
 struct uw_vec4 uw_load_global_shared(const struct uw_vec4 *p)
 {
-	return *emu_aligned(p);
+	return *emu_global(p);
 }
 
 void uw_store_global_u16(uint16_t *p, uint32_t v)
 {
-	*emu_aligned(p) = (uint16_t)v;
+	*emu_global(p) = (uint16_t)v;
 }
 
 void uw_store_global_u32(uint32_t *p, uint32_t v)
 {
-	*emu_aligned(p) = v;
+	*emu_global(p) = v;
 }
 
 void uw_store_global_vec4(struct uw_vec4 *p, const struct uw_vec4 &v)
 {
-	*emu_aligned(p) = v;
+	*emu_global(p) = v;
 }
 
 void uw_or_global(uint32_t *p, uint32_t bits)
 {
-	*emu_aligned(p) |= bits;
+	*emu_global(p) |= bits;
 }
 
 uint32_t uw_add_global(uint32_t *p, uint32_t v)
 {
-	uint32_t old = *emu_aligned(p);
+	uint32_t old = *emu_global(p);
 
 	*p += v;
 	return old;
-}
-
-void uw_fence_global(void)
-{
 }
 
 /* ---- shared memory ---- */

@@ -12,7 +12,8 @@
  *
  * What is asynchronous happens late. Copies by lanes happen when they are waited for. Copies of the engine make their
  * target unreadable at once, read their source at once and arrive at a random time. Products of warpgroups are computed
- * at the wait, from what registers and shared memory hold then.
+ * at the wait, from what registers and shared memory hold then. A launch that begins early meets memory that the one
+ * ahead still uses.
  *
  * Not here: how the hardware rounds within an instruction, the memory model between blocks, time.
  */
@@ -41,9 +42,17 @@ enum emu_fault {
 	EMU_NO_COPY_WAIT,
 	EMU_SHORT_EXPECT,    /* 16 bytes too few announced */
 	EMU_NO_SWIZZLE,      /* tensor copies do not swizzle */
+	EMU_NO_GRID_WAIT,
 };
 
 void emu_set_fault(enum emu_fault fault);
+
+/* What the launch ahead may use while this one has begun, until it waits for that; none: there is no such launch. */
+struct emu_memory {
+	const void *at;
+	size_t nbytes;
+};
+void emu_set_ahead(const struct emu_memory *memory, size_t n);
 
 /* Makes a tensor map: a row-major matrix of 16-bit values, 128-byte swizzle, boxes of 64 columns. */
 void emu_tensor_map(void *map, const void *base, uint64_t nrows, uint64_t ncols, uint64_t ld, uint32_t box_rows);
@@ -64,7 +73,6 @@ void uw_store_global_u32(uint32_t *p, uint32_t v);
 void uw_store_global_vec4(struct uw_vec4 *p, const struct uw_vec4 &v);
 void uw_or_global(uint32_t *p, uint32_t bits);
 uint32_t uw_add_global(uint32_t *p, uint32_t v);
-void uw_fence_global(void);
 
 uint32_t uw_load_shared_u8(uint32_t addr);
 uint32_t uw_load_shared_u16(uint32_t addr);

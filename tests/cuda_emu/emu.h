@@ -16,6 +16,8 @@
 #define LANES 32u
 #define MAX_WARPS 12u
 #define ENGINE MAX_WARPS  /* the copy engine's place among the warps' clocks */
+#define AHEAD (ENGINE + 1) /* that of the launch ahead: 1 for who knows that it has ended */
+#define NCLOCKS (AHEAD + 1)
 #define SHARED_BASE 1024u /* as on the device, where the system takes the first kilobyte */
 
 enum instruction {
@@ -35,11 +37,11 @@ enum instruction {
  * at clock c is in the past of a lane that has seen more than c of that warp.
  */
 struct clocks {
-	uint32_t seen[MAX_WARPS + 1];
+	uint32_t seen[NCLOCKS];
 
 	void join(const struct clocks &other)
 	{
-		for (uint32_t w = 0; w <= MAX_WARPS; w++)
+		for (uint32_t w = 0; w < NCLOCKS; w++)
 			seen[w] = other.seen[w] > seen[w] ? other.seen[w] : seen[w];
 	}
 };
@@ -90,6 +92,7 @@ struct fiber {
 	std::vector<std::vector<struct lane_copy>> copies; /* groups; the last one is still open */
 	std::vector<std::vector<struct product>> products; /* the same */
 	bool fenced;
+	bool waited_ahead;
 	struct clocks clocks;
 	void *fake_stack;
 };
@@ -153,11 +156,19 @@ void emu_engine_touch(uint32_t addr, uint32_t nbytes, bool begun);
 bool emu_engine_run(bool one);
 bool emu_barrier_passes(uint32_t addr, uint32_t parity);
 void emu_block_end(void);
+/* Memory that the launch ahead may use until it has ended: only for who knows that it has. */
+void emu_reach_ahead(const void *at);
 
 template <class T> T *emu_aligned(T *p)
 {
 	if ((uintptr_t)p % sizeof(T) != 0)
 		emu_breach("unaligned access to global memory", sizeof(T));
 	return p;
+}
+
+template <class T> T *emu_global(T *p)
+{
+	emu_reach_ahead(p);
+	return emu_aligned(p);
 }
 #endif

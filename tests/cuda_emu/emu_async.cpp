@@ -244,6 +244,7 @@ void uw_bulk_copy(uint32_t addr, const void *p, uint32_t nbytes, uint32_t barrie
 
 	if (addr % 16 != 0 || nbytes % 16 != 0 || (uintptr_t)src % 16 != 0 || nbytes == 0)
 		emu_breach("bulk copy not aligned", nbytes);
+	emu_reach_ahead(src);
 	start_copy(addr, barrier, std::vector<uint8_t>(src, src + nbytes));
 }
 
@@ -252,6 +253,7 @@ void uw_tensor_copy(uint32_t addr, const void *map, uint32_t column, uint32_t ro
 	struct tensor_map m;
 
 	memcpy(&m, map, sizeof(m));
+	emu_reach_ahead(m.base);
 	if (addr % 1024 != 0)
 		emu_breach("tensor copy not aligned", addr);
 
@@ -274,6 +276,10 @@ void uw_tensor_map_fence(const void *)
 
 void uw_grid_wait(void)
 {
+	if (emu_fault == EMU_NO_GRID_WAIT)
+		return;
+	emu_now->clocks.seen[AHEAD] = 1;
+	emu_now->waited_ahead = true;
 }
 
 void uw_grid_let_next(void)

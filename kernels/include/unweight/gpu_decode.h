@@ -91,6 +91,7 @@ UW_MUST_CHECK enum uw_status uw_gpu_decode_init(struct uw_gpu_group *groups, uin
  *                              u32 at 512 + 16 lane + 4 j:               (a2 & ~MA) | (rotl32(a3, 8) & ~MB)
  * The two planes complement the stored S plane. Patches are not in them: who rebuilds weights applies the stored list.
  */
+UW_MUST_CHECK enum uw_status uw_gpu_decode_preload(void); /* loads the kernels: not in a capture; optional */
 UW_MUST_CHECK enum uw_status uw_gpu_decode_p4(const struct uw_gpu_decode *decode, struct CUstream_st *stream);
 UW_MUST_CHECK enum uw_status uw_gpu_decode_h(const struct uw_gpu_decode *decode, struct CUstream_st *stream);
 UW_MUST_CHECK enum uw_status uw_gpu_transcode_h(const struct uw_gpu_decode *decode, struct CUstream_st *stream);

@@ -138,7 +138,7 @@ struct uw_gpu_gemm {
 	const uint32_t *offsets_dev;
 	uint32_t y_type;             /* enum uw_linear_type */
 	uint32_t early;              /* 1: begin to read weights before the launch ahead in the stream has ended; it must
-				      * not be writing them */
+				      * not be writing them. No effect with offsets_dev */
 
 	struct uw_gpu_gemm_config config;
 	uint64_t workspace_nbytes;
@@ -178,6 +178,12 @@ UW_MUST_CHECK enum uw_status uw_gpu_gemm_init(const struct uw_gpu_device *device
 
 UW_MUST_CHECK enum uw_status uw_gpu_device_init(int number, struct uw_gpu_device *device);
 
+/*
+ * Loads the kernels of one kind: once for each device before it launches one of them, not in a capture. Without it
+ * uw_gpu_gemm says UW_ERR_DEVICE.
+ */
+UW_MUST_CHECK enum uw_status uw_gpu_gemm_preload(enum uw_gpu_gemm_kernel kind);
+
 /* Fills matrix->map of a RAW matrix for wgmma: after uw_gpu_matrix_init_raw, before uw_gpu_gemm_init. */
 UW_MUST_CHECK enum uw_status uw_gpu_matrix_map(struct uw_gpu_matrix *matrix);
 
@@ -190,6 +196,7 @@ UW_MUST_CHECK enum uw_status uw_gpu_gemm(const struct uw_gpu_gemm *gemm, struct 
  * y[i][..] = row rows[i] of a matrix of any source, as BF16: i below nrows, ncols values, y_ld >= ncols from row to row.
  * matrix: the host's descriptor. A number that is not below the matrix's nrows gives a row of zeros.
  */
+UW_MUST_CHECK enum uw_status uw_gpu_gather_preload(void); /* as uw_gpu_gemm_preload, but optional */
 UW_MUST_CHECK enum uw_status uw_gpu_gather(const struct uw_gpu_matrix *matrix, const uint32_t *rows_dev, uint32_t nrows,
 					   uint16_t *y_dev, uint64_t y_ld, struct CUstream_st *stream);
 

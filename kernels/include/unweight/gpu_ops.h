@@ -102,7 +102,7 @@ struct uw_gpu_ops {
 	enum uw_status (*event_elapsed)(struct CUevent_st *begin, struct CUevent_st *end, uint64_t *ns); /* waits */
 
 	/* ---- kernels: gpu_decode.h, gpu_gemm.h ---- */
-	enum uw_status (*preload)(void); /* loads their code, which must not happen in a capture */
+	enum uw_status (*preload)(void); /* loads their code: before the first launch, not in a capture */
 	enum uw_status (*decode_p4)(const struct uw_gpu_decode *decode, struct CUstream_st *stream);
 	enum uw_status (*decode_h)(const struct uw_gpu_decode *decode, struct CUstream_st *stream);
 	enum uw_status (*transcode_h)(const struct uw_gpu_decode *decode, struct CUstream_st *stream);
@@ -114,7 +114,8 @@ struct uw_gpu_ops {
 
 	/*
 	 * ---- cuBLASLt, which is loaded when it is opened; UW_ERR_UNSUPPORTED: there is none ----
-	 * dense_choose: the algorithm that its heuristic names first; it takes some time of the host.
+	 * dense_choose: the algorithm that its heuristic names first; it takes some time of the host, and is not for captures:
+	 * nor is the first `dense` with that algorithm.
 	 */
 	enum uw_status (*dense_open)(void **library);
 	void (*dense_close)(void *library);

@@ -5,15 +5,18 @@
 
 #include <cuda_runtime_api.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <vector>
 
 #include "unweight/cpu_ops.h"
 
 #define NO_DEVICE 77 /* exit status */
+#define TIMEOUT 3    /* the same */
 
 static struct uw_cpu_ops ops;
 static unsigned nwrong;
@@ -41,6 +44,58 @@ static void check(bool good, const char *what, const char *which)
 		nwrong++;
 	}
 }
+
+/* ---- steps that may hang: the program ends then, and says which one it was ---- */
+
+static char step_name[160];
+
+static void give_up(int)
+{
+	static const char said[] = "TIMEOUT: ";
+
+	if (write(1, said, sizeof(said) - 1) < 0 || write(1, step_name, strlen(step_name)) < 0 || write(1, "\n", 1) < 0)
+		_exit(1);
+	_exit(TIMEOUT);
+}
+
+/* The step before has ended. UW_BENCH_PATIENCE: times as long, for tools that make everything slow. */
+static void begin_step(unsigned seconds, const char *what)
+{
+	const char *patience = getenv("UW_BENCH_PATIENCE");
+
+	alarm(0);
+	if (step_name[0] == '\0')
+		(void)setvbuf(stdout, NULL, _IOLBF, 0); /* what was said before is not lost */
+	snprintf(step_name, sizeof(step_name), "%s", what);
+	(void)signal(SIGALRM, give_up);
+	alarm(patience != NULL ? seconds * (unsigned)strtoul(patience, NULL, 10) : seconds);
+}
+
+/* ---- tables: each line is written when it is known ---- */
+
+struct csv {
+	FILE *file;
+
+	/* name NULL: none. Appends to a file of the same columns. */
+	csv(const char *name, const char *columns) : file(NULL)
+	{
+		if (name == NULL)
+			return;
+		file = fopen(name, "a");
+		need(file != NULL, "cannot write the CSV file");
+		if (ftell(file) == 0)
+			fprintf(file, "%s\n", columns);
+	}
+	csv(const csv &) = delete;
+
+	template <class... T> void line(const char *format, T... values)
+	{
+		if (file == NULL)
+			return;
+		fprintf(file, format, values...);
+		need(fputc('\n', file) != EOF && fflush(file) == 0, "cannot write the CSV file");
+	}
+};
 
 /* ---- weights and groups on the host ---- */
 

@@ -7,7 +7,7 @@
 
 #include "bench_common.h"
 
-#if defined(__has_include)
+#if defined(__has_include) && !defined(UW_CUDA_EMU)
 #if __has_include(<cublasLt.h>)
 #define UW_CUBLAS
 #include <cublasLt.h>
@@ -16,6 +16,8 @@
 
 #ifdef UW_CUBLAS
 
+#define UW_TEXT_OF(x) #x
+#define UW_TEXT(x) UW_TEXT_OF(x)
 #define CUBLAS_WORKSPACE (64u << 20)
 #define CUBLAS_MAX_ALGORITHMS 8
 
@@ -40,11 +42,8 @@ struct cublas {
 
 	bool open(void)
 	{
-		for (const char *name : { "libcublasLt.so", "libcublasLt.so.13", "libcublasLt.so.12" }) {
-			library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-			if (library != NULL)
-				break;
-		}
+		/* of the version whose headers these are */
+		library = dlopen("libcublasLt.so." UW_TEXT(CUBLAS_VER_MAJOR), RTLD_NOW | RTLD_LOCAL);
 		if (library == NULL)
 			return false;
 		find(&create, "cublasLtCreate");
@@ -60,8 +59,10 @@ struct cublas {
 	}
 };
 
-/* y[n][m] = sum W[m][k] x[n][k], all row-major, BF16 in and out: to cuBLAS, which counts columns, y = W' x. W and y stand
- * without gaps, rows of x are x_ld apart. */
+/*
+ * y[n][m] = sum W[m][k] x[n][k], all row-major, BF16 in and out: to cuBLAS, which counts columns, y = W' x. W and y stand
+ * without gaps, rows of x are x_ld apart. All algorithms that the heuristic names and that work on `weights`.
+ */
 struct cublas_product {
 	struct cublas *cublas;
 	const void *x;
@@ -76,10 +77,11 @@ struct cublas_product {
 		need(status == CUBLAS_STATUS_SUCCESS, "cuBLASLt");
 	}
 
-	cublas_product(struct cublas *lib, uint64_t nrows, uint64_t ncols, uint64_t n, const void *x_dev,
-		       uint64_t x_ld, void *y_dev)
+	cublas_product(struct cublas *lib, const void *weights, uint64_t nrows, uint64_t ncols, uint64_t n,
+		       const void *x_dev, uint64_t x_ld, void *y_dev)
 	    : cublas(lib), x(x_dev), y(y_dev), nfound(0)
 	{
+		int nnamed = 0;
 		cublasOperation_t transposed = CUBLAS_OP_T;
 		cublasLtMatmulPreference_t preference;
 		size_t nbytes = CUBLAS_WORKSPACE;
@@ -91,8 +93,13 @@ struct cublas_product {
 		good(lib->layout_create(&y_layout, CUDA_R_16BF, nrows, n, (int64_t)nrows));
 		good(lib->preference_create(&preference));
 		good(lib->preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &nbytes, sizeof(nbytes)));
-		good(lib->heuristic(lib->handle, desc, w_layout, x_layout, y_layout, y_layout, preference,
-				    CUBLAS_MAX_ALGORITHMS, found, &nfound));
+		if (lib->heuristic(lib->handle, desc, w_layout, x_layout, y_layout, y_layout, preference,
+				   CUBLAS_MAX_ALGORITHMS, found, &nnamed) != CUBLAS_STATUS_SUCCESS)
+			nnamed = 0;
+		for (int i = 0; i < nnamed; i++) { /* those that work */
+			found[nfound] = found[i];
+			nfound += found[i].state == CUBLAS_STATUS_SUCCESS && works((size_t)nfound, weights, 0);
+		}
 	}
 
 	size_t nalgorithms(void) const
@@ -100,12 +107,18 @@ struct cublas_product {
 		return (size_t)nfound;
 	}
 
-	void run(size_t algorithm, const void *weights, cudaStream_t stream) const
+	bool works(size_t algorithm, const void *weights, cudaStream_t stream) const
 	{
 		float one = 1, zero = 0;
 
-		good(cublas->matmul(cublas->handle, desc, &one, weights, w_layout, x, x_layout, &zero, y, y_layout, y,
-				    y_layout, &found[algorithm].algo, cublas->workspace, CUBLAS_WORKSPACE, stream));
+		return cublas->matmul(cublas->handle, desc, &one, weights, w_layout, x, x_layout, &zero, y, y_layout, y,
+				      y_layout, &found[algorithm].algo, cublas->workspace, CUBLAS_WORKSPACE,
+				      stream) == CUBLAS_STATUS_SUCCESS;
+	}
+
+	void run(size_t algorithm, const void *weights, cudaStream_t stream) const
+	{
+		need(works(algorithm, weights, stream), "cublasLtMatmul");
 	}
 };
 
@@ -119,7 +132,7 @@ struct cublas {
 };
 
 struct cublas_product {
-	cublas_product(struct cublas *, uint64_t, uint64_t, uint64_t, const void *, uint64_t, void *)
+	cublas_product(struct cublas *, const void *, uint64_t, uint64_t, uint64_t, const void *, uint64_t, void *)
 	{
 	}
 

@@ -4,11 +4,12 @@
  * tests/bench/gpu.sh.
  *
  *     bench_decode [--csv FILE] [--rows N] [--cols N]
+ *     bench_decode --check        groups of odd shapes alone
  *
  * Right: groups of odd shapes and odd weights, and the matrix that is timed, against libcodec on the host, bit for
  * bit; damaged streams get their error word where libcodec says UW_ERR_BITS; a second run gives the same bytes. Fast:
  * a matrix of Gaussian weights, COPIES of it in turn so that no cache holds one; median of REPEATS launches by events.
- * Exit status: 0 good, 1 wrong results or an error, 77 no device.
+ * Exit status: 0 good, 1 wrong results or an error, 3 a step took too long, 77 no device.
  */
 #include <algorithm>
 #include <atomic>
@@ -379,17 +380,47 @@ static struct figure time_kernel(const struct kernel &kernel, const std::vector<
 	return figure;
 }
 
+static void time_all(const char *device, int nsms, const std::vector<struct group> &matrix, uint64_t nrows,
+		     uint64_t ncols, const char *csv_name)
+{
+	struct csv csv(csv_name, "device,rows,cols,kernel,ms,bf16_gb_per_s,traffic_gb_per_s,of_copy");
+	double nbytes = 2.0 * (double)nrows * (double)ncols, copied = 0;
+
+	printf("%s, %d SMs; %llu x %llu Gaussian weights, median of %d\n", device, nsms, (unsigned long long)nrows,
+	       (unsigned long long)ncols, REPEATS);
+	printf("%-16s %9s %14s %14s %8s\n", "kernel", "ms", "BF16 GB/s", "traffic GB/s", "of copy");
+	for (size_t i = 0; i <= sizeof(kernels) / sizeof(kernels[0]); i++) {
+		begin_step(30, i == 0 ? "copy" : kernels[i - 1].name);
+
+		struct figure g = { "copy", 0, 2 * nbytes, nbytes };
+
+		if (i == 0)
+			g.ms = copy_ms((size_t)nbytes);
+		else
+			g = time_kernel(kernels[i - 1], matrix);
+
+		double bf16 = g.nbytes_bf16 / g.ms / 1e6, traffic = g.traffic / g.ms / 1e6;
+
+		copied = i == 0 ? traffic : copied;
+		printf("%-16s %9.4f %14.0f %14.0f %7.0f%%\n", g.name, g.ms, bf16, traffic, 100 * traffic / copied);
+		csv.line("%s,%llu,%llu,%s,%.5f,%.1f,%.1f,%.4f", device, (unsigned long long)nrows, (unsigned long long)ncols,
+			 g.name, g.ms, bf16, traffic, traffic / copied);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t nrows = 4096, ncols = 14336;
-	const char *csv = NULL;
+	const char *csv_name = NULL;
 	cudaDeviceProp device;
 	int ndevices = 0;
 
-	for (int i = 1; i < argc; i += 2) {
+	bool only_check = argc == 2 && strcmp(argv[1], "--check") == 0;
+
+	for (int i = 1; i < argc && !only_check; i += 2) {
 		need(i + 1 < argc, "usage: bench_decode [--csv FILE] [--rows N] [--cols N]");
 		if (strcmp(argv[i], "--csv") == 0)
-			csv = argv[i + 1];
+			csv_name = argv[i + 1];
 		else if (strcmp(argv[i], "--rows") == 0)
 			nrows = strtoull(argv[i + 1], NULL, 10);
 		else if (strcmp(argv[i], "--cols") == 0)
@@ -397,43 +428,28 @@ int main(int argc, char **argv)
 		else
 			need(false, "usage: bench_decode [--csv FILE] [--rows N] [--cols N]");
 	}
+	begin_step(60, "opening the device");
 	if (cudaGetDeviceCount(&ndevices) != cudaSuccess || ndevices == 0) {
 		printf("no device: nothing was checked, nothing measured\n");
 		return NO_DEVICE;
 	}
 	cuda(cudaGetDeviceProperties(&device, 0), "cudaGetDeviceProperties");
+	need(uw_gpu_decode_preload() == UW_OK, "uw_gpu_decode_preload");
 	uw_cpu_ops_init_c(&ops);
 
+	begin_step(30, "odd groups");
 	check_groups(odd_groups(), "odd groups");
+	if (only_check)
+		return nwrong == 0 ? 0 : 1;
+	begin_step(30, "damaged groups");
 	check_damaged();
+	begin_step(60, "a matrix");
 
 	std::vector<struct group> matrix = make_matrix(nrows, ncols);
-	std::vector<struct figure> figures;
-	double copied = 2.0 * (double)nrows * (double)ncols;
 
 	check_groups(matrix, "matrix");
-	figures.push_back({ "copy", copy_ms((size_t)copied), 2 * copied, copied });
-	for (const struct kernel &kernel : kernels)
-		figures.push_back(time_kernel(kernel, matrix));
-
-	FILE *f = csv != NULL ? fopen(csv, "w") : NULL;
-
-	need(csv == NULL || f != NULL, "cannot write the CSV file");
-	if (f != NULL)
-		fprintf(f, "device,rows,cols,kernel,ms,bf16_gb_per_s,traffic_gb_per_s,of_copy\n");
-	printf("correctness: %s\n\n", nwrong == 0 ? "all bytes and error words as on the host" : "WRONG, see above");
-	printf("%s, %d SMs; %llu x %llu Gaussian weights, median of %d\n", device.name, device.multiProcessorCount,
-	       (unsigned long long)nrows, (unsigned long long)ncols, REPEATS);
-	printf("%-16s %9s %14s %14s %8s\n", "kernel", "ms", "BF16 GB/s", "traffic GB/s", "of copy");
-	for (const struct figure &g : figures) {
-		double bf16 = g.nbytes_bf16 / g.ms / 1e6, traffic = g.traffic / g.ms / 1e6;
-		double of_copy = traffic / (figures[0].traffic / figures[0].ms / 1e6);
-
-		printf("%-16s %9.4f %14.0f %14.0f %7.0f%%\n", g.name, g.ms, bf16, traffic, 100 * of_copy);
-		if (f != NULL)
-			fprintf(f, "%s,%llu,%llu,%s,%.5f,%.1f,%.1f,%.4f\n", device.name, (unsigned long long)nrows,
-				(unsigned long long)ncols, g.name, g.ms, bf16, traffic, of_copy);
-	}
-	need(f == NULL || fclose(f) == 0, "cannot write the CSV file");
+	printf("%s\n\n", nwrong == 0 ? "right: all bytes and error words as on the host" : "WRONG, see above");
+	time_all(device.name, device.multiProcessorCount, matrix, nrows, ncols, csv_name);
+	begin_step(0, "");
 	return nwrong == 0 ? 0 : 1;
 }

@@ -12,6 +12,8 @@
 #include "unweight/gpu_gemm.h"
 
 #define ROUNDS 20
+#define TRIAL_ROUNDS 6 /* of one way among many */
+#define STEP_SECONDS 20
 
 enum form { RAW, P4, NIBBLES, E8, NFORMS };
 
@@ -198,14 +200,14 @@ struct launch {
 
 /* ---- time ---- */
 
-/* Microseconds of one launch: `ncopies` of them in a graph, median over replays. */
-static double time_us(unsigned ncopies, const std::function<void(unsigned, cudaStream_t)> &work)
+/* Microseconds of one launch: `ncopies` of them in a graph, median over `rounds` replays. */
+static double time_us(unsigned ncopies, int rounds, const std::function<void(unsigned, cudaStream_t)> &work)
 {
 	cudaStream_t stream;
 	cudaGraph_t graph;
 	cudaGraphExec_t exec;
 	cudaEvent_t begin, end;
-	std::vector<float> ms(ROUNDS);
+	std::vector<float> ms((size_t)rounds);
 
 	cuda(cudaStreamCreate(&stream), "stream");
 	cuda(cudaEventCreate(&begin), "event");
@@ -217,7 +219,7 @@ static double time_us(unsigned ncopies, const std::function<void(unsigned, cudaS
 		work(i, stream);
 	cuda(cudaStreamEndCapture(stream, &graph), "capture");
 	cuda(cudaGraphInstantiate(&exec, graph, 0), "graph");
-	for (int i = -2; i < ROUNDS; i++) {
+	for (int i = -2; i < rounds; i++) {
 		cuda(cudaEventRecord(begin, stream), "event");
 		cuda(cudaGraphLaunch(exec, stream), "graph");
 		cuda(cudaEventRecord(end, stream), "event");
@@ -231,6 +233,40 @@ static double time_us(unsigned ncopies, const std::function<void(unsigned, cudaS
 	(void)cudaEventDestroy(begin);
 	(void)cudaEventDestroy(end);
 	(void)cudaStreamDestroy(stream);
-	return 1e3 * (double)ms[ROUNDS / 2] / ncopies;
+	return 1e3 * (double)ms[(size_t)rounds / 2] / ncopies;
+}
+
+/* ---- ways to cut a product ---- */
+
+#define MAX_WORKSPACE (512u << 20)
+
+/* What the device is not to be asked for, by log2(tile_n): see --without. */
+static unsigned without;
+
+/* For the kernels of one kind: what uw_gpu_gemm_config_init takes, if it is of that kind, and others like it. */
+static std::vector<struct uw_gpu_gemm_config> configs_for(const struct uw_gpu_device &device, uint32_t kernel,
+							  uint64_t nrows, uint64_t ncols, uint64_t n)
+{
+	std::vector<struct uw_gpu_gemm_config> configs;
+	struct uw_gpu_gemm_config standard;
+	uint64_t high = (nrows + 127) / 128;
+
+	need(uw_gpu_gemm_config_init(&device, nrows, ncols, n, false, &standard) == UW_OK, "uw_gpu_gemm_config_init");
+	if (standard.kernel == kernel && !(without >> (31 - __builtin_clz(standard.tile_n)) & 1))
+		configs.push_back(standard);
+	for (uint32_t tile_n = std::max(8u, standard.tile_n / 2); tile_n <= 2 * standard.tile_n; tile_n *= 2) {
+		for (unsigned i = 0; i < 10; i++) {
+			uint32_t parts = i / 2 == 0 ? 0 : 1u << (i / 2 - 1), blocks = 1 + i % 2;
+			struct uw_gpu_gemm_config c = { kernel, tile_n, blocks, parts, blocks * device.nsms };
+			uint64_t tiles = high * ((n + tile_n - 1) / tile_n), ranges = parts != 0 ? parts * tiles : c.nblocks;
+			bool again = !configs.empty() && memcmp(&c, &configs[0], sizeof(c)) == 0;
+
+			if (!again && !(without >> (31 - __builtin_clz(tile_n)) & 1) && (parts < 2 || tiles < 2 * c.nblocks) &&
+			    ranges * 2 * 128 * tile_n * sizeof(float) <= MAX_WORKSPACE &&
+			    uw_gpu_gemm_config_check(&device, &c) == UW_OK)
+				configs.push_back(c);
+		}
+	}
+	return configs;
 }
 #endif

@@ -8,7 +8,7 @@
  *     reading of memory, all that there is of it: by loads, and by bulk copies of several sizes and depths
  *     from kernel to kernel in a graph: empty kernels, with and without the early launch of the next one
  *     wgmma with A in registers and B in shared memory, tile_n 8 .. 256
- * Exit status: 0 good, 1 an error, 77 no device.
+ * Exit status: 0 good, 1 an error, 3 a step took too long, 77 no device.
  */
 #include <algorithm>
 #include <functional>
@@ -20,10 +20,16 @@
 #define ROUNDS 15
 #define READ_NBYTES ((size_t)1 << 30)
 
-struct figure {
-	std::string what;
-	double value;
-	const char *unit;
+/* Where figures go, each as soon as it is known. */
+struct table {
+	const char *device;
+	struct csv csv;
+
+	void add(const std::string &what, double value, const char *unit)
+	{
+		printf("%-52s %10.2f %s\n", what.c_str(), value, unit);
+		csv.line("%s,\"%s\",%.3f,%s", device, what.c_str(), value, unit);
+	}
 };
 
 /* Milliseconds of one launch by events; median. */
@@ -106,13 +112,13 @@ template <enum instruction I> static double lanes_per_clock(uint8_t *memory)
 	return (double)CHAINS * STEPS * INSTRUCTION_THREADS / (double)clocks[ROUNDS / 2];
 }
 
-static void time_instructions(uint8_t *memory, std::vector<struct figure> *figures)
+static void time_instructions(uint8_t *memory, struct table *table)
 {
 	double lanes[NINSTRUCTIONS] = { lanes_per_clock<LOP3>(memory), lanes_per_clock<SHF>(memory),
 					lanes_per_clock<PRMT>(memory), lanes_per_clock<IMAD>(memory) };
 
 	for (unsigned i = 0; i < NINSTRUCTIONS; i++)
-		figures->push_back({ instruction_names[i], lanes[i], "lanes/clock/SM" });
+		table->add(instruction_names[i], lanes[i], "lanes/clock/SM");
 }
 
 /* ---- reading ---- */
@@ -171,7 +177,7 @@ __global__ void kernel_bulk(const uint8_t *from, uint64_t npieces, uint32_t nbyt
 #endif
 }
 
-static void time_reading(const cudaDeviceProp &device, const uint8_t *memory, std::vector<struct figure> *figures)
+static void time_reading(const cudaDeviceProp &device, const uint8_t *memory, struct table *table)
 {
 	static const uint32_t shapes[][3] = { /* bytes of a piece, stages, blocks on a multiprocessor */
 		{ 4096, 12, 1 }, { 4096, 24, 1 }, { 8192, 12, 1 }, { 12288, 8, 1 }, { 12288, 16, 1 }, { 24576, 8, 1 },
@@ -184,20 +190,22 @@ static void time_reading(const cudaDeviceProp &device, const uint8_t *memory, st
 			kernel_loads<<<nblocks, 256>>>((const uint4 *)memory, READ_NBYTES / 16, (uint32_t *)memory);
 		});
 
-		figures->push_back({ "read by loads, " + std::to_string(nblocks / nsms) + " blocks of 256",
-				     (double)READ_NBYTES / ms / 1e6, "GB/s" });
+		table->add("read by loads, " + std::to_string(nblocks / nsms) + " blocks of 256",
+				     (double)READ_NBYTES / ms / 1e6, "GB/s");
 	}
 	if (device.major < 9)
 		return;
 	cuda(cudaFuncSetAttribute(kernel_bulk, cudaFuncAttributeMaxDynamicSharedMemorySize, 216 << 10), "shared memory");
+	cuda(cudaFuncSetAttribute(kernel_bulk, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
+	     "shared memory");
 	for (const auto &shape : shapes) {
 		uint32_t shared = shape[1] * (shape[0] + 8);
 		double ms = time_ms([&] {
 			kernel_bulk<<<shape[2] * nsms, 32, shared>>>(memory, READ_NBYTES / shape[0], shape[0], shape[1]);
 		});
 
-		figures->push_back({ "read by bulk copies, " + std::to_string(shape[1]) + " of " + std::to_string(shape[0]) +
-				     " bytes, blocks/SM " + std::to_string(shape[2]), (double)READ_NBYTES / ms / 1e6, "GB/s" });
+		table->add("read by bulk copies, " + std::to_string(shape[1]) + " of " + std::to_string(shape[0]) +
+				     " bytes, blocks/SM " + std::to_string(shape[2]), (double)READ_NBYTES / ms / 1e6, "GB/s");
 	}
 }
 
@@ -277,7 +285,7 @@ template <uint32_t TILE_N> __global__ void __launch_bounds__(WGMMA_THREADS, 1) k
 #endif
 }
 
-template <uint32_t TILE_N> static void time_wgmma(unsigned nsms, float *out, std::vector<struct figure> *figures)
+template <uint32_t TILE_N> static void time_wgmma(unsigned nsms, float *out, struct table *table)
 {
 	uint32_t shared = 128 * TILE_N + 1024;
 	double flops = 2.0 * 64 * 16 * TILE_N * WGMMA_STEPS * (WGMMA_THREADS / 128) * nsms, ms;
@@ -285,19 +293,19 @@ template <uint32_t TILE_N> static void time_wgmma(unsigned nsms, float *out, std
 	cuda(cudaFuncSetAttribute(kernel_wgmma<TILE_N>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared),
 	     "shared memory");
 	ms = time_ms([&] { kernel_wgmma<TILE_N><<<nsms, WGMMA_THREADS, shared>>>(out); });
-	figures->push_back({ "wgmma, A in registers, tile_n " + std::to_string(TILE_N), flops / ms / 1e9, "TFLOP/s" });
+	table->add("wgmma, A in registers, tile_n " + std::to_string(TILE_N), flops / ms / 1e9, "TFLOP/s");
 }
 
 int main(int argc, char **argv)
 {
 	const char *csv_name = argc == 3 && strcmp(argv[1], "--csv") == 0 ? argv[2] : NULL;
-	std::vector<struct figure> figures;
 	cudaDeviceProp device;
 	uint8_t *memory = NULL;
 	int ndevices = 0;
 	unsigned nsms;
 
 	need(argc == 1 || csv_name != NULL, "usage: bench_micro [--csv FILE]");
+	begin_step(60, "opening the device");
 	if (cudaGetDeviceCount(&ndevices) != cudaSuccess || ndevices == 0) {
 		printf("no device: nothing was measured\n");
 		return NO_DEVICE;
@@ -307,31 +315,26 @@ int main(int argc, char **argv)
 	cuda(cudaMalloc((void **)&memory, READ_NBYTES), "cudaMalloc");
 	cuda(cudaMemset(memory, 0x5A, READ_NBYTES), "cudaMemset");
 
-	time_instructions(memory, &figures);
-	time_reading(device, memory, &figures);
-	figures.push_back({ "empty kernel in a graph", gap_us(nsms, false), "us" });
+	struct table table = { device.name, { csv_name, "device,what,value,unit" } };
+
+	printf("\n%s, %u SMs; medians of %d\n", device.name, nsms, ROUNDS);
+	begin_step(10, "instructions");
+	time_instructions(memory, &table);
+	begin_step(10, "reading");
+	time_reading(device, memory, &table);
+	begin_step(10, "empty kernels");
+	table.add("empty kernel in a graph", gap_us(nsms, false), "us");
 	if (device.major >= 9)
-		figures.push_back({ "empty kernel in a graph, early launch", gap_us(nsms, true), "us" });
+		table.add("empty kernel in a graph, early launch", gap_us(nsms, true), "us");
 	if (device.major == 9) {
-		time_wgmma<8>(nsms, (float *)memory, &figures);
-		time_wgmma<16>(nsms, (float *)memory, &figures);
-		time_wgmma<32>(nsms, (float *)memory, &figures);
-		time_wgmma<64>(nsms, (float *)memory, &figures);
-		time_wgmma<128>(nsms, (float *)memory, &figures);
-		time_wgmma<256>(nsms, (float *)memory, &figures);
+		begin_step(10, "wgmma");
+		time_wgmma<8>(nsms, (float *)memory, &table);
+		time_wgmma<16>(nsms, (float *)memory, &table);
+		time_wgmma<32>(nsms, (float *)memory, &table);
+		time_wgmma<64>(nsms, (float *)memory, &table);
+		time_wgmma<128>(nsms, (float *)memory, &table);
+		time_wgmma<256>(nsms, (float *)memory, &table);
 	}
-
-	FILE *csv = csv_name != NULL ? fopen(csv_name, "w") : NULL;
-
-	need(csv_name == NULL || csv != NULL, "cannot write the CSV file");
-	if (csv != NULL)
-		fprintf(csv, "device,what,value,unit\n");
-	printf("%s, %u SMs; medians of %d\n", device.name, nsms, ROUNDS);
-	for (const struct figure &f : figures) {
-		printf("%-52s %10.2f %s\n", f.what.c_str(), f.value, f.unit);
-		if (csv != NULL)
-			fprintf(csv, "%s,\"%s\",%.3f,%s\n", device.name, f.what.c_str(), f.value, f.unit);
-	}
-	need(csv == NULL || fclose(csv) == 0, "cannot write the CSV file");
+	begin_step(0, "");
 	return 0;
 }

@@ -3,13 +3,14 @@
  * The matrices of LAYERS layers of an 8B Llama, one after the other in one graph: what a whole step of a model takes,
  * with the gaps between the kernels and the reading ahead across them. Built and run by tests/bench/gpu.sh.
  *
- *     bench_stack [--csv FILE]
+ *     bench_stack [--csv FILE] [--late] [--without N]..      as of bench_gemm
  *
  * A layer is q, k and v (one launch), o, gate and up (one launch), down; each multiplies what the one before it has
  * written. To cuBLASLt, q, k and v are one matrix and gate and up are one, and of the algorithms that its heuristic
- * names each product has the one that is fastest by itself. No attention, no norms: they cost all three the same.
+ * names each product has the one that is fastest by itself; so has P4 of the cuts around the default one, and RAW the
+ * same. No attention, no norms: they cost all three the same.
  * Before it is timed, P4 is compared with RAW bit for bit at the end of each layer.
- * Exit status: 0 good, 1 wrong results or an error, 77 no device.
+ * Exit status: 0 good, 1 wrong results or an error, 3 a step took too long, 77 no device.
  */
 #include "bench_cublas.h"
 #include "bench_matrix.h"
@@ -18,6 +19,8 @@
 #define NPRODUCTS 4u
 
 enum way { CUBLAS, TWIN, PALETTE, NWAYS };
+
+static bool late; /* no launch begins before the one ahead has ended */
 
 static const struct product {
 	const char *name;
@@ -99,8 +102,10 @@ struct values {
 		std::vector<uint16_t> x = make_x(n, products[0].ncols, products[0].ncols);
 
 		input = (uint16_t *)pool->upload(x.data(), 2 * x.size());
-		for (unsigned i = 0; i < NPRODUCTS; i++)
+		for (unsigned i = 0; i < NPRODUCTS; i++) {
 			y[i] = (uint16_t *)pool->reserve(2 * n * all_rows(products[i]));
+			cuda(cudaMemset(y[i], 0xA5, 2 * n * all_rows(products[i])), "cudaMemset");
+		}
 	}
 	const uint16_t *x(unsigned product) const
 	{
@@ -121,21 +126,54 @@ struct values {
 	}
 };
 
+static struct launch make_launch(struct pool *pool, const struct uw_gpu_device &device, const struct stack &stack,
+				 const struct values &values, enum way way, size_t i,
+				 const struct uw_gpu_gemm_config &config)
+{
+	unsigned p = (unsigned)(i % NPRODUCTS);
+	struct launch launch(pool, device, config, way == TWIN ? stack.weights[i].raw : stack.weights[i].p4, values.n,
+			     values.x(p), values.x_ld(p), values.y[p], UW_LINEAR_BF16);
+
+	launch.gemm.early = !late;
+	return launch;
+}
+
+/* The fastest cut of a product, over the layers' weights in turn. */
+static struct uw_gpu_gemm_config choose_config(const struct uw_gpu_device &device, const struct stack &stack,
+					       const struct values &values, unsigned p)
+{
+	uint32_t kernel = device.capability == 90 ? UW_GPU_GEMM_WGMMA : UW_GPU_GEMM_MMA;
+	struct uw_gpu_gemm_config best = {};
+	double best_us = 0;
+
+	for (const struct uw_gpu_gemm_config &config :
+	     configs_for(device, kernel, all_rows(products[p]), products[p].ncols, values.n)) {
+		std::vector<struct launch> launches;
+		struct pool pool;
+
+		begin_step(STEP_SECONDS, products[p].name);
+		for (size_t layer = 0; layer < LAYERS; layer++)
+			launches.push_back(make_launch(&pool, device, stack, values, PALETTE, layer * NPRODUCTS + p, config));
+
+		double us = time_us(LAYERS, TRIAL_ROUNDS, [&](unsigned i, cudaStream_t stream) { launches[i].run(stream); });
+
+		if (best_us == 0 || us < best_us) {
+			best_us = us;
+			best = config;
+		}
+	}
+	need(best_us != 0, "no kernel to time");
+	return best;
+}
+
 static std::vector<struct launch> make_launches(struct pool *pool, const struct uw_gpu_device &device,
-						const struct stack &stack, const struct values &values, enum way way)
+						const struct stack &stack, const struct values &values, enum way way,
+						const struct uw_gpu_gemm_config configs[NPRODUCTS])
 {
 	std::vector<struct launch> launches;
 
-	for (size_t i = 0; i < stack.weights.size(); i++) {
-		unsigned p = (unsigned)(i % NPRODUCTS);
-		struct uw_gpu_gemm_config config;
-
-		need(uw_gpu_gemm_config_init(&device, all_rows(products[p]), products[p].ncols, values.n, false, &config) ==
-			     UW_OK, "uw_gpu_gemm_config_init");
-		launches.emplace_back(pool, device, config, way == TWIN ? stack.weights[i].raw : stack.weights[i].p4,
-				      values.n, values.x(p), values.x_ld(p), values.y[p], UW_LINEAR_BF16);
-		launches.back().gemm.early = 1;
-	}
+	for (size_t i = 0; i < stack.weights.size(); i++)
+		launches.push_back(make_launch(pool, device, stack, values, way, i, configs[i % NPRODUCTS]));
 	return launches;
 }
 
@@ -164,7 +202,9 @@ static size_t choose_algorithm(const struct stack &stack, unsigned p, const stru
 	size_t choice = 0;
 
 	for (size_t a = 0; a < product.nalgorithms(); a++) {
-		double us = time_us(LAYERS, [&](unsigned i, cudaStream_t stream) {
+		begin_step(STEP_SECONDS, "cuBLASLt");
+
+		double us = time_us(LAYERS, TRIAL_ROUNDS, [&](unsigned i, cudaStream_t stream) {
 			product.run(a, stack.weights[i * NPRODUCTS + p].raw[0].weights_dev, stream);
 		});
 
@@ -182,13 +222,13 @@ static double time_cublas(struct cublas *cublas, const struct stack &stack, cons
 	size_t algorithm[NPRODUCTS];
 
 	for (unsigned p = 0; p < NPRODUCTS; p++) {
-		made.emplace_back(cublas, all_rows(products[p]), products[p].ncols, values.n, values.x(p), values.x_ld(p),
-				  values.y[p]);
+		made.emplace_back(cublas, stack.weights[p].raw[0].weights_dev, all_rows(products[p]), products[p].ncols,
+				  values.n, values.x(p), values.x_ld(p), values.y[p]);
 		if (made[p].nalgorithms() == 0)
 			return 0;
 		algorithm[p] = choose_algorithm(stack, p, made[p]);
 	}
-	return time_us(1, [&](unsigned, cudaStream_t stream) {
+	return time_us(1, ROUNDS, [&](unsigned, cudaStream_t stream) {
 		for (size_t i = 0; i < stack.weights.size(); i++)
 			made[i % NPRODUCTS].run(algorithm[i % NPRODUCTS], stack.weights[i].raw[0].weights_dev, stream);
 	});
@@ -205,13 +245,17 @@ static struct figure time_batch(const struct uw_gpu_device &device, struct cubla
 	struct figure f = { n, { 0, 0, 0 } };
 	struct pool pool;
 	struct values values(&pool, n);
+	struct uw_gpu_gemm_config configs[NPRODUCTS];
 	std::vector<uint16_t> right;
 
+	for (unsigned p = 0; p < NPRODUCTS; p++)
+		configs[p] = choose_config(device, stack, values, p);
 	for (enum way way : { TWIN, PALETTE }) {
-		std::vector<struct launch> launches = make_launches(&pool, device, stack, values, way);
+		std::vector<struct launch> launches = make_launches(&pool, device, stack, values, way, configs);
 
+		begin_step(STEP_SECONDS, way == TWIN ? "the stack, raw" : "the stack, P4");
 		check_layers(launches, values, &right);
-		f.us[way] = time_us(1, [&](unsigned, cudaStream_t stream) {
+		f.us[way] = time_us(1, ROUNDS, [&](unsigned, cudaStream_t stream) {
 			for (const struct launch &launch : launches)
 				launch.run(stream);
 		});
@@ -221,43 +265,58 @@ static struct figure time_batch(const struct uw_gpu_device &device, struct cubla
 	return f;
 }
 
+static void read_options(int argc, char **argv, const char **csv_name)
+{
+	static const char usage[] = "usage: bench_stack [--csv FILE] [--late] [--without N]..";
+
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--late") == 0) {
+			late = true;
+			continue;
+		}
+		need(i + 1 < argc, usage);
+		if (strcmp(argv[i], "--csv") == 0)
+			*csv_name = argv[++i];
+		else if (strcmp(argv[i], "--without") == 0)
+			without |= 1u << (31 - __builtin_clz((unsigned)strtoul(argv[++i], NULL, 10) | 1));
+		else
+			need(false, usage);
+	}
+}
+
 int main(int argc, char **argv)
 {
-	const char *csv_name = argc == 3 && strcmp(argv[1], "--csv") == 0 ? argv[2] : NULL;
-	std::vector<struct figure> figures;
+	const char *csv_name = NULL;
 	struct uw_gpu_device device;
 	cudaDeviceProp properties;
 	struct cublas cublas;
 
-	need(argc == 1 || csv_name != NULL, "usage: bench_stack [--csv FILE]");
+	read_options(argc, argv, &csv_name);
+	begin_step(60, "opening the device");
 	if (uw_gpu_device_init(0, &device) != UW_OK) {
 		printf("no device: nothing was checked, nothing measured\n");
 		return NO_DEVICE;
 	}
 	cuda(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+	need(uw_gpu_gemm_preload(device.capability == 90 ? UW_GPU_GEMM_WGMMA : UW_GPU_GEMM_MMA) == UW_OK,
+	     "uw_gpu_gemm_preload");
 	uw_cpu_ops_init_c(&ops);
 
 	bool with_cublas = cublas.open();
 	struct stack stack;
+	struct csv csv(csv_name, "device,layers,batch,cublaslt_us,raw_us,p4_us,speedup");
 
-	for (uint64_t n : { 1, 8, 32, 512 })
-		figures.push_back(time_batch(device, with_cublas ? &cublas : NULL, stack, n));
-
-	FILE *csv = csv_name != NULL ? fopen(csv_name, "w") : NULL;
-
-	need(csv_name == NULL || csv != NULL, "cannot write the CSV file");
-	if (csv != NULL)
-		fprintf(csv, "device,layers,batch,cublaslt_us,raw_us,p4_us,speedup\n");
-	printf("%s; %u layers of an 8B Llama in one graph, random weights, BF16, median of %d replays%s\n", properties.name,
-	       LAYERS, ROUNDS, with_cublas ? "" : "; no cuBLASLt here");
+	printf("\n%s; %u layers of an 8B Llama in one graph, random weights, BF16, median of %d replays%s%s\n", properties.name,
+	       LAYERS, ROUNDS, late ? "; --late" : "", with_cublas ? "" : "; no cuBLASLt here");
 	printf("%6s %12s %10s %10s %8s %8s\n", "batch", "cuBLASLt us", "raw us", "P4 us", "P4/raw", "speedup");
-	for (const struct figure &f : figures) {
+	for (uint64_t n : { 1, 8, 32, 512 }) {
+		struct figure f = time_batch(device, with_cublas ? &cublas : NULL, stack, n);
+
 		printf("%6llu %12.1f %10.1f %10.1f %8.3f %8.3f\n", (unsigned long long)f.n, f.us[CUBLAS], f.us[TWIN],
 		       f.us[PALETTE], f.us[PALETTE] / f.us[TWIN], f.us[CUBLAS] / f.us[PALETTE]);
-		if (csv != NULL)
-			fprintf(csv, "%s,%u,%llu,%.2f,%.2f,%.2f,%.4f\n", properties.name, LAYERS, (unsigned long long)f.n,
-				f.us[CUBLAS], f.us[TWIN], f.us[PALETTE], f.us[CUBLAS] / f.us[PALETTE]);
+		csv.line("%s,%u,%llu,%.2f,%.2f,%.2f,%.4f", properties.name, LAYERS, (unsigned long long)f.n, f.us[CUBLAS],
+			 f.us[TWIN], f.us[PALETTE], f.us[CUBLAS] / f.us[PALETTE]);
 	}
-	need(csv == NULL || fclose(csv) == 0, "cannot write the CSV file");
+	begin_step(0, "");
 	return nwrong == 0 ? 0 : 1;
 }

@@ -8,8 +8,10 @@
  *   uw_cuda_linear_run(linear, workspace, &args, stream, err)            // as often as there are tokens
  *
  * Creating uploads and checks; it allocates and waits. Running queues work on the caller's stream and returns: it
- * allocates nothing, does not wait and reads nothing back, so a graph can capture it. The library needs neither driver
- * nor cuBLASLt to start: both are looked for when a device is opened.
+ * allocates nothing, does not wait and reads nothing back, so a graph can capture it. Where cuBLASLt multiplies (RAW,
+ * DECODE), a run with the same arguments goes before the capture, the last one of its linear and bucket of batches: it
+ * asks for an algorithm and loads its kernel, which cuBLASLt cannot do in a capture. The library needs neither driver nor
+ * cuBLASLt to start: both are looked for when a device is opened.
  *
  * Device. uw_cuda_open makes the device the calling thread's current one; it has to be current in every thread that
  * calls a function of this header, as with CUDA's own. It is the primary context that is used: streams and memory of

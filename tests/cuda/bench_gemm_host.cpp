@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/bench/gpu/bench_gemm.cu without a GPU. */
+#include "../bench/gpu/bench_gemm.cu"
