@@ -113,7 +113,7 @@ static enum uw_status put_header(struct uw_writer *w, struct uw_error *err)
 	uint8_t header[UW_HEADER_NBYTES] = {0};
 
 	memcpy(header + HEADER_MAGIC, HEADER_MAGIC_BYTES, MAGIC_NBYTES);
-	uw_store_le16(header + HEADER_MAJOR, VERSION_MAJOR);
+	uw_store_le16(header + HEADER_MAJOR, UW_CONTAINER_VERSION);
 	uw_store_le16(header + HEADER_MINOR, VERSION_MINOR);
 	uw_store_le64(header + HEADER_INCOMPAT, w->based ? FEATURE_BASE : 0);
 	uw_hash64(header, HEADER_HASH, header + HEADER_HASH);

@@ -9,6 +9,8 @@
 #include "unweight/container.h"
 
 #define UW_MANIFEST_NAME "unweight.json"
+#define UW_MANIFEST_VERSION 1
+#define UW_MANIFEST_VERSION_BASED 2 /* with a base */
 #define UW_CONTAINER_SUFFIX ".uw"
 #define UW_MANIFEST_MAX_PATH 4096u
 #define UW_MANIFEST_MAX_NBYTES (UINT64_C(256) << 20)

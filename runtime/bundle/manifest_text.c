@@ -10,7 +10,6 @@
 #include "path.h"
 
 /* Of the bundle: readers of the first one know of no base. */
-enum { VERSION_PLAIN = 1, VERSION_BASED = 2 };
 
 #define DIGEST_HEAD "\"manifest_sha256\":\""
 #define DIGEST_TAIL "\"}\n"
@@ -89,7 +88,7 @@ enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char *
 	if (f == NULL)
 		return fail_nomem(err);
 	whole = fprintf(f, "{\"unweight_bundle\":%d,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n",
-			manifest->based ? VERSION_BASED : VERSION_PLAIN, uw_profile_name(manifest->profile),
+			manifest->based ? UW_MANIFEST_VERSION_BASED : UW_MANIFEST_VERSION, uw_profile_name(manifest->profile),
 			manifest->single ? "file" : "folder") >= 0;
 	if (manifest->based) {
 		uw_hex(manifest->base, sizeof(manifest->base), base);
@@ -173,10 +172,10 @@ static enum uw_status read_top(const json_t *top, struct uw_manifest *manifest, 
 
 	if (!json_is_integer(version))
 		return bad(err, "\"unweight_bundle\" is missing");
-	if (json_integer_value(version) != VERSION_PLAIN && json_integer_value(version) != VERSION_BASED)
+	if (json_integer_value(version) != UW_MANIFEST_VERSION && json_integer_value(version) != UW_MANIFEST_VERSION_BASED)
 		return uw_fail(err, UW_ERR_VERSION, UW_NO_OFFSET,
 			       UW_MANIFEST_NAME ": bundle version %" JSON_INTEGER_FORMAT, json_integer_value(version));
-	manifest->based = json_integer_value(version) == VERSION_BASED;
+	manifest->based = json_integer_value(version) == UW_MANIFEST_VERSION_BASED;
 	if (json_object_size(top) != (manifest->based ? 6u : 5u))
 		return bad(err, "unknown or missing members");
 	if (manifest->based && !read_base(json_object_get(top, "base"), manifest))

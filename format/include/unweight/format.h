@@ -18,6 +18,7 @@
 extern "C" {
 #endif
 
+#define UW_CONTAINER_VERSION 1u /* the major one */
 #define UW_HEADER_NBYTES 64u
 #define UW_TRAILER_NBYTES 64u
 #define UW_BYTES_GROUP_NBYTES (UINT64_C(1) << 23) /* orders 0 and 1 */
