@@ -263,9 +263,9 @@ static enum uw_status alloc_index(const struct input *in, struct index **index)
 	ix->pub.nextents = in->nextents;
 	ix->pub.ngroups = in->ngroups;
 	ix->pub.index_off = in->index_off;
-	ix->pub.based = in->based;
+	ix->pub.base.needed = in->based;
 	if (in->based)
-		memcpy(ix->pub.base, in->raw + INDEX_HEAD_NBYTES, sizeof(ix->pub.base));
+		memcpy(ix->pub.base.digest, in->raw + INDEX_HEAD_NBYTES, sizeof(ix->pub.base.digest));
 	ix->pub.id.nbytes = in->file_nbytes;
 	memcpy(ix->pub.id.index_xxh64, in->index_hash, sizeof(in->index_hash));
 	ix->pub.extents = ix->extents;

@@ -27,8 +27,7 @@ struct uw_manifest_file {
 struct uw_manifest {
 	enum uw_profile profile;
 	bool single; /* made from one file without a folder */
-	bool based;  /* containers may refer to a base */
-	uint8_t base[UW_SHA256_NBYTES]; /* its source digest, if based */
+	struct uw_base_id base; /* that containers may refer to */
 	uint64_t nfiles;
 	struct uw_manifest_file *files;
 };
