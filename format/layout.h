@@ -19,7 +19,6 @@
 #define HEADER_MAGIC_BYTES "\x89UWC\r\n\x1a\n"
 #define TRAILER_MAGIC_BYTES "\x89UWT\r\n\x1a\n"
 
-#define VERSION_MAJOR 1u
 #define VERSION_MINOR 0u
 
 #define GROUP_ALIGN 64u

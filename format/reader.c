@@ -90,16 +90,16 @@ static enum uw_status bad_version(const struct input *in, const uint8_t *header)
 	uint8_t ours[UW_HEADER_NBYTES];
 
 	memcpy(ours, header, sizeof(ours));
-	uw_store_le16(ours + HEADER_MAJOR, VERSION_MAJOR);
+	uw_store_le16(ours + HEADER_MAJOR, UW_CONTAINER_VERSION);
 	if (hash_matches(ours, HEADER_HASH, ours + HEADER_HASH))
 		return uw_fail(in->err, UW_ERR_CHECKSUM, HEADER_MAJOR, "header: wrong hash");
 	return uw_fail(in->err, UW_ERR_VERSION, HEADER_MAJOR, "container of major version %u, we know %u",
-		       (unsigned)uw_load_le16(header + HEADER_MAJOR), VERSION_MAJOR);
+		       (unsigned)uw_load_le16(header + HEADER_MAJOR), UW_CONTAINER_VERSION);
 }
 
 static enum uw_status check_header_fields(struct input *in, const uint8_t *header)
 {
-	if (uw_load_le16(header + HEADER_MAJOR) != VERSION_MAJOR)
+	if (uw_load_le16(header + HEADER_MAJOR) != UW_CONTAINER_VERSION)
 		return bad_version(in, header);
 	if (!hash_matches(header, HEADER_HASH, header + HEADER_HASH))
 		return uw_fail(in->err, UW_ERR_CHECKSUM, HEADER_HASH, "header: wrong hash");
@@ -263,9 +263,9 @@ static enum uw_status alloc_index(const struct input *in, struct index **index)
 	ix->pub.nextents = in->nextents;
 	ix->pub.ngroups = in->ngroups;
 	ix->pub.index_off = in->index_off;
-	ix->pub.based = in->based;
+	ix->pub.base.needed = in->based;
 	if (in->based)
-		memcpy(ix->pub.base, in->raw + INDEX_HEAD_NBYTES, sizeof(ix->pub.base));
+		memcpy(ix->pub.base.digest, in->raw + INDEX_HEAD_NBYTES, sizeof(ix->pub.base.digest));
 	ix->pub.id.nbytes = in->file_nbytes;
 	memcpy(ix->pub.id.index_xxh64, in->index_hash, sizeof(in->index_hash));
 	ix->pub.extents = ix->extents;

@@ -28,8 +28,7 @@ struct uw_writer {
 	uint64_t ngroups_taken; /* by extents */
 	uint64_t ntensors;
 	uint8_t first_kind;
-	bool based;
-	uint8_t base[UW_BASE_DIGEST_NBYTES];
+	struct uw_base_id base;
 	struct pool extents;
 	struct pool groups;
 	struct pool dims;
@@ -113,9 +112,9 @@ static enum uw_status put_header(struct uw_writer *w, struct uw_error *err)
 	uint8_t header[UW_HEADER_NBYTES] = {0};
 
 	memcpy(header + HEADER_MAGIC, HEADER_MAGIC_BYTES, MAGIC_NBYTES);
-	uw_store_le16(header + HEADER_MAJOR, VERSION_MAJOR);
+	uw_store_le16(header + HEADER_MAJOR, UW_CONTAINER_VERSION);
 	uw_store_le16(header + HEADER_MINOR, VERSION_MINOR);
-	uw_store_le64(header + HEADER_INCOMPAT, w->based ? FEATURE_BASE : 0);
+	uw_store_le64(header + HEADER_INCOMPAT, w->base.needed ? FEATURE_BASE : 0);
 	uw_hash64(header, HEADER_HASH, header + HEADER_HASH);
 	return put(w, header, sizeof(header), err);
 }
@@ -132,9 +131,9 @@ enum uw_status uw_writer_open_based(struct uw_writer **writer, uw_write_fn write
 	w->write = write;
 	w->ctx = ctx;
 	w->src_nbytes = src_nbytes;
-	w->based = digest != NULL;
-	if (w->based)
-		memcpy(w->base, digest, sizeof(w->base));
+	w->base.needed = digest != NULL;
+	if (w->base.needed)
+		memcpy(w->base.digest, digest, sizeof(w->base.digest));
 	status = put_header(w, err);
 	if (status != UW_OK) {
 		uw_writer_free(w);
@@ -253,7 +252,7 @@ static enum uw_status check_extent(const struct uw_writer *w, const struct uw_ex
 	for (uint64_t i = 0; i < e->ngroups; i++) {
 		uw_group_load(w->groups.data + (e->first_group + i) * GROUP_NBYTES, &group);
 		uw_extent_slice(e, i, &slice);
-		what = uw_group_fault(&group, e, w->based, &slice, &field);
+		what = uw_group_fault(&group, e, w->base.needed, &slice, &field);
 		if (what != NULL)
 			return uw_fail(err, UW_ERR_ARG, UW_NO_OFFSET, "extent %" PRIu64 ", group %" PRIu64 ": %s",
 				       w->nextents, i, what);
@@ -362,7 +361,7 @@ static bool join_index(const struct uw_writer *w, struct pool *index)
 	uw_store_le32(head + INDEX_NGROUPS, (uint32_t)w->ngroups);
 	uw_store_le32(head + INDEX_NDIMS, (uint32_t)(w->dims.nbytes / DIM_NBYTES));
 	uw_store_le32(head + INDEX_NAMES_NBYTES, (uint32_t)w->names.nbytes);
-	return pool_append(index, head, sizeof(head)) && pool_append(index, w->base, w->based ? sizeof(w->base) : 0) &&
+	return pool_append(index, head, sizeof(head)) && pool_append(index, w->base.digest, w->base.needed ? sizeof(w->base.digest) : 0) &&
 	       pool_append(index, w->extents.data, w->extents.nbytes) &&
 	       pool_append(index, w->groups.data, w->groups.nbytes) &&
 	       pool_append(index, w->dims.data, w->dims.nbytes) &&

@@ -104,7 +104,7 @@ static enum uw_status base_missing(const struct uw_container *container, const s
 	char hex[2 * UW_BASE_DIGEST_NBYTES + 1];
 
 	for (unsigned i = 0; i < UW_BASE_DIGEST_NBYTES; i++)
-		snprintf(hex + 2 * i, 3, "%02x", container->index->base[i]);
+		snprintf(hex + 2 * i, 3, "%02x", container->index->base.digest[i]);
 	return uw_fail(err, UW_ERR_BASE, group->off, "needs base %s", hex);
 }
 

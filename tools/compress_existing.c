@@ -120,8 +120,7 @@ enum uw_status uw_existing_look(const struct uw_existing *existing, struct uw_to
 		status = uw_fail(err, UW_ERR_EXISTS, UW_NO_OFFSET, "output exists and is no bundle");
 	if (status == UW_OK)
 		status = uw_bundle_open(existing->output, &tool->ops, &bundle, err);
-	if (status == UW_OK &&
-	    !uw_bundle_base_is(existing->base, bundle.manifest.based ? bundle.manifest.base : NULL))
+	if (status == UW_OK && !uw_bundle_base_is(existing->base, &bundle.manifest.base))
 		status = differs(err, "has another base");
 	if (status == UW_OK)
 		status = uw_bundle_set_base(&bundle, uw_bundle_base(existing->base), err);

@@ -201,7 +201,7 @@ static json_t *file_json(const struct uw_manifest_file *file, const struct uw_in
 		json_object_set_new(entry, "sha256", json_string(sha256));
 	if (index != NULL)
 		json_object_set_new(entry, "header_stored_bytes", json_integer((json_int_t)header));
-	if (index != NULL && index->based)
+	if (index != NULL && index->base.needed)
 		count_based(index, entry);
 	return entry;
 }
@@ -356,9 +356,9 @@ static void add_base(const struct uw_bundle *bundle, json_t *report)
 {
 	char hex[2 * UW_SHA256_NBYTES + 1];
 
-	if (!bundle->manifest.based)
+	if (!bundle->manifest.base.needed)
 		return;
-	uw_hex(bundle->manifest.base, sizeof(bundle->manifest.base), hex);
+	uw_hex(bundle->manifest.base.digest, sizeof(bundle->manifest.base.digest), hex);
 	json_object_set_new(report, "base", json_pack("{s:s}", "source_sha256", hex));
 }
 

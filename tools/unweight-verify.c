@@ -8,13 +8,16 @@
 #include "tool.h"
 #include "verify.h"
 
-enum { OPT_LEVEL, OPT_AGAINST, OPT_SUMS, OPT_EXPECT, OPT_THREADS, OPT_JSON, OPT_JUNIT, OPT_GITHUB, OPT_BASE };
+enum { OPT_LEVEL, OPT_AGAINST, OPT_SUMS, OPT_EXPECT, OPT_THREADS, OPT_JSON, OPT_JUNIT, OPT_GITHUB, OPT_BASE, OPT_MANIFEST };
 
 static const struct uw_option options[] = {
 	{ 'l', "level", "LEVEL", "structure, checksum or decode (the default)", OPT_LEVEL,
 	  "structure checksum decode" },
 	{ 0, "against", "PATH", "compare with this model, byte for byte: a file, folder, archive or bundle", OPT_AGAINST },
 	{ 0, "sha256sums", "FILE", "compare with a list of SHA-256 sums as sha256sum writes it", OPT_SUMS },
+	{ 0, "against-manifest", "FILE", "compare with a list of files and digests: as sha256sum writes it, the statement that\n"
+	  "compress --signing-statement writes, or a Hugging Face hub's JSON listing of a\n"
+	  "repository (/api/models/NAME/tree/REVISION?recursive=true); - is standard input", OPT_MANIFEST },
 	{ 0, "expect-digest", "SHA256", "the source's digest: that of the list of its files' SHA-256 by ascending path\n"
 	  "(compress --sha256sums), or of the file itself if it is one file", OPT_EXPECT },
 	{ 0, "base", "BUNDLE", "the base of a bundle that stores only what differs from it: decode and --against need it", OPT_BASE },
@@ -44,7 +47,7 @@ static const struct uw_cli cli = {
 
 struct opts {
 	enum uw_verify_level level;
-	const char *against, *sums, *json, *junit, *base;
+	const char *against, *sums, *manifest, *json, *junit, *base;
 	unsigned nthreads;
 	struct uw_bounds bounds;
 	bool expect, github;
@@ -73,6 +76,7 @@ static bool set_option(void *ctx, int id, const char *arg)
 	case OPT_LEVEL: return set_level(o, arg);
 	case OPT_AGAINST: o->against = arg; return true;
 	case OPT_SUMS: o->sums = arg; return true;
+	case OPT_MANIFEST: o->manifest = arg; return true;
 	case OPT_EXPECT: return o->expect = uw_parse_digest(arg, o->expected);
 	case OPT_THREADS: return uw_parse_threads(arg, &o->nthreads);
 	case OPT_JSON: o->json = arg; return true;
@@ -292,7 +296,12 @@ static enum uw_status all_checks(struct uw_tool *tool, const struct opts *o, con
 			worst = compare(tool, o, &bundle, f);
 		if (o->sums != NULL && worst != UW_ERR_CANCELLED) {
 			f->check = "sha256sums";
-			status = uw_bundle_compare_sums(&bundle, o->sums, take_verdict, f);
+			status = uw_bundle_compare_list(&bundle, o->sums, UW_LIST_SUMS, &tool->job, take_verdict, f);
+			worst = worst == UW_OK ? status : worst;
+		}
+		if (o->manifest != NULL && worst != UW_ERR_CANCELLED) {
+			f->check = "against-manifest";
+			status = uw_bundle_compare_list(&bundle, o->manifest, UW_LIST_ANY, &tool->job, take_verdict, f);
 			worst = worst == UW_OK ? status : worst;
 		}
 		if (o->expect && worst != UW_ERR_CANCELLED) {
@@ -339,7 +348,7 @@ static int run(const struct opts *o, const char *path)
 static int check_places(const struct opts *o, const char *path)
 {
 	const struct uw_places places = {
-		.reads = { path, o->against, o->sums, o->base },
+		.reads = { path, o->against, o->sums, o->base, o->manifest },
 		.output = o->github ? "-" : NULL,
 		.reports = { o->json, o->junit },
 	};

@@ -71,15 +71,32 @@ uint32_t uw_cpu_flags(void)
 
 #endif
 
+enum { NLEVELS = 6 };
+
+static const char *const level_names[NLEVELS] = { "c", "sse42", "avx2", "avx512", "avx512bf16", "amx" };
+
+/* The flags stand in this order. */
+static uint32_t mask_of(unsigned level)
+{
+	return (1u << level) - 1;
+}
+
 bool uw_cpu_level_mask(const char *name, uint32_t *mask)
 {
-	static const char *const names[] = { "c", "sse42", "avx2", "avx512", "avx512bf16", "amx" };
-
-	for (unsigned n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
-		if (strcmp(name, names[n]) == 0) {
-			*mask = (1u << n) - 1; /* the flags stand in this order */
+	for (unsigned n = 0; n < NLEVELS; n++) {
+		if (strcmp(name, level_names[n]) == 0) {
+			*mask = mask_of(n);
 			return true;
 		}
 	}
 	return false;
+}
+
+const char *uw_cpu_level_name(uint32_t flags)
+{
+	unsigned n = NLEVELS - 1;
+
+	while ((mask_of(n) & ~flags) != 0)
+		n--;
+	return level_names[n];
 }

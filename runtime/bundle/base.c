@@ -155,7 +155,7 @@ static enum uw_status open_bundle(struct uw_bundle_base *b, const char *path, co
 	if (b->bundle.bare)
 		return uw_fail(err, UW_ERR_UNSUPPORTED, UW_NO_OFFSET,
 			       "one container is no base: it holds no digest of its source");
-	if (b->bundle.manifest.based)
+	if (b->bundle.manifest.base.needed)
 		return uw_fail(err, UW_ERR_UNSUPPORTED, UW_NO_OFFSET,
 			       "a bundle that needs a base itself is no base");
 	return uw_source_digest(&b->bundle.manifest, b->base.digest, err);
@@ -217,11 +217,20 @@ const struct uw_manifest *uw_bundle_base_manifest(const struct uw_bundle_base *b
 	return &base->bundle.manifest;
 }
 
-bool uw_bundle_base_is(const struct uw_bundle_base *base, const uint8_t *digest)
+struct uw_base_id uw_bundle_base_id(const struct uw_bundle_base *base)
 {
-	if (base == NULL || digest == NULL)
-		return base == NULL && digest == NULL;
-	return memcmp(base->base.digest, digest, sizeof(base->base.digest)) == 0;
+	struct uw_base_id id = { .needed = base != NULL };
+
+	if (base != NULL)
+		memcpy(id.digest, base->base.digest, sizeof(id.digest));
+	return id;
+}
+
+bool uw_bundle_base_is(const struct uw_bundle_base *base, const struct uw_base_id *id)
+{
+	if (base == NULL || !id->needed)
+		return base == NULL && !id->needed;
+	return memcmp(base->base.digest, id->digest, sizeof(id->digest)) == 0;
 }
 
 /* ---- likenesses ---- */

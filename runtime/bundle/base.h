@@ -17,8 +17,10 @@ void uw_bundle_base_close(struct uw_bundle_base **base); /* NULL inside is fine 
 const struct uw_base *uw_bundle_base(const struct uw_bundle_base *base);
 const struct uw_manifest *uw_bundle_base_manifest(const struct uw_bundle_base *base);
 
-/* Whether it is the one with this source digest; NULL and NULL: there is none, as there should be. */
-bool uw_bundle_base_is(const struct uw_bundle_base *base, const uint8_t *digest);
+/* Of NULL: none is needed. */
+struct uw_base_id uw_bundle_base_id(const struct uw_bundle_base *base);
+/* Whether it is the one that is needed; NULL, if none is. */
+bool uw_bundle_base_is(const struct uw_bundle_base *base, const struct uw_base_id *id);
 
 /* Lists its tensors, for uw_bundle_base_like, unless that has been done. Opens all its containers. After failure there
  * is only closing. */

@@ -211,7 +211,9 @@ static bool has_base_of(const struct uw_bundle *bundle, const struct uw_index *i
 {
 	const struct uw_manifest *manifest = &bundle->manifest;
 
-	return !index->based || (manifest->based && memcmp(index->base, manifest->base, sizeof(index->base)) == 0);
+	return !index->base.needed ||
+	       (manifest->base.needed &&
+		memcmp(index->base.digest, manifest->base.digest, sizeof(index->base.digest)) == 0);
 }
 
 enum uw_status uw_bundle_file_open(const struct uw_bundle *bundle, const struct uw_manifest_file *file,
@@ -302,8 +304,7 @@ static enum uw_status invent_manifest(struct uw_bundle *bundle, struct uw_error 
 		file.nbytes = opened.source.nbytes;
 		file.id = opened.container.index->id;
 		bundle->manifest.single = true;
-		bundle->manifest.based = opened.container.index->based;
-		memcpy(bundle->manifest.base, opened.container.index->base, sizeof(bundle->manifest.base));
+		bundle->manifest.base = opened.container.index->base;
 		for (uint64_t g = 0; g < opened.container.index->ngroups; g++) {
 			if (opened.container.index->groups[g].coding == UW_CODING_P4)
 				bundle->manifest.profile = UW_PROFILE_INFERENCE;
@@ -403,12 +404,12 @@ enum uw_status uw_bundle_set_base(struct uw_bundle *bundle, const struct uw_base
 	char wanted[2 * UW_SHA256_NBYTES + 1], given[2 * UW_SHA256_NBYTES + 1];
 
 	bundle->base = NULL;
-	if (!bundle->manifest.based)
+	if (!bundle->manifest.base.needed)
 		return UW_OK;
-	uw_hex(bundle->manifest.base, sizeof(bundle->manifest.base), wanted);
+	uw_hex(bundle->manifest.base.digest, sizeof(bundle->manifest.base.digest), wanted);
 	if (base == NULL)
 		return uw_fail(err, UW_ERR_BASE, UW_NO_OFFSET, "needs its base, the model with the digest %s", wanted);
-	if (memcmp(base->digest, bundle->manifest.base, sizeof(base->digest)) != 0) {
+	if (memcmp(base->digest, bundle->manifest.base.digest, sizeof(base->digest)) != 0) {
 		uw_hex(base->digest, sizeof(base->digest), given);
 		return uw_fail(err, UW_ERR_BASE, UW_NO_OFFSET, "needs the base with the digest %s; given is %s", wanted,
 			       given);

@@ -9,6 +9,8 @@
 #include "unweight/container.h"
 
 #define UW_MANIFEST_NAME "unweight.json"
+#define UW_MANIFEST_VERSION 1
+#define UW_MANIFEST_VERSION_BASED 2 /* with a base */
 #define UW_CONTAINER_SUFFIX ".uw"
 #define UW_MANIFEST_MAX_PATH 4096u
 #define UW_MANIFEST_MAX_NBYTES (UINT64_C(256) << 20)
@@ -25,8 +27,7 @@ struct uw_manifest_file {
 struct uw_manifest {
 	enum uw_profile profile;
 	bool single; /* made from one file without a folder */
-	bool based;  /* containers may refer to a base */
-	uint8_t base[UW_SHA256_NBYTES]; /* its source digest, if based */
+	struct uw_base_id base; /* that containers may refer to */
 	uint64_t nfiles;
 	struct uw_manifest_file *files;
 };

@@ -10,7 +10,6 @@
 #include "path.h"
 
 /* Of the bundle: readers of the first one know of no base. */
-enum { VERSION_PLAIN = 1, VERSION_BASED = 2 };
 
 #define DIGEST_HEAD "\"manifest_sha256\":\""
 #define DIGEST_TAIL "\"}\n"
@@ -89,10 +88,10 @@ enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char *
 	if (f == NULL)
 		return fail_nomem(err);
 	whole = fprintf(f, "{\"unweight_bundle\":%d,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n",
-			manifest->based ? VERSION_BASED : VERSION_PLAIN, uw_profile_name(manifest->profile),
+			manifest->base.needed ? UW_MANIFEST_VERSION_BASED : UW_MANIFEST_VERSION, uw_profile_name(manifest->profile),
 			manifest->single ? "file" : "folder") >= 0;
-	if (manifest->based) {
-		uw_hex(manifest->base, sizeof(manifest->base), base);
+	if (manifest->base.needed) {
+		uw_hex(manifest->base.digest, sizeof(manifest->base.digest), base);
 		whole &= fprintf(f, "\"base\":{\"source_sha256\":\"%s\"},\n", base) >= 0;
 	}
 	whole &= fputs("\"files\":[", f) >= 0;
@@ -160,10 +159,10 @@ enum uw_status uw_manifest_read_file(const json_t *v, struct uw_manifest *manife
 	return status == UW_OK ? uw_manifest_add(manifest, &file, err) : status;
 }
 
-static bool read_base(const json_t *v, struct uw_manifest *manifest)
+static bool read_base(const json_t *v, struct uw_base_id *base)
 {
 	return json_is_object(v) && json_object_size(v) == 1 &&
-	       get_hex(json_object_get(v, "source_sha256"), manifest->base, sizeof(manifest->base));
+	       get_hex(json_object_get(v, "source_sha256"), base->digest, sizeof(base->digest));
 }
 
 static enum uw_status read_top(const json_t *top, struct uw_manifest *manifest, struct uw_error *err)
@@ -173,13 +172,13 @@ static enum uw_status read_top(const json_t *top, struct uw_manifest *manifest, 
 
 	if (!json_is_integer(version))
 		return bad(err, "\"unweight_bundle\" is missing");
-	if (json_integer_value(version) != VERSION_PLAIN && json_integer_value(version) != VERSION_BASED)
+	if (json_integer_value(version) != UW_MANIFEST_VERSION && json_integer_value(version) != UW_MANIFEST_VERSION_BASED)
 		return uw_fail(err, UW_ERR_VERSION, UW_NO_OFFSET,
 			       UW_MANIFEST_NAME ": bundle version %" JSON_INTEGER_FORMAT, json_integer_value(version));
-	manifest->based = json_integer_value(version) == VERSION_BASED;
-	if (json_object_size(top) != (manifest->based ? 6u : 5u))
+	manifest->base.needed = json_integer_value(version) == UW_MANIFEST_VERSION_BASED;
+	if (json_object_size(top) != (manifest->base.needed ? 6u : 5u))
 		return bad(err, "unknown or missing members");
-	if (manifest->based && !read_base(json_object_get(top, "base"), manifest))
+	if (manifest->base.needed && !read_base(json_object_get(top, "base"), &manifest->base))
 		return bad(err, "\"base\"");
 	if (is_text(profile, "inference"))
 		manifest->profile = UW_PROFILE_INFERENCE;

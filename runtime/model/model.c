@@ -154,7 +154,7 @@ static enum uw_status open_model(const struct uw_model_options *options, open_fn
 
 	if (status == UW_OK)
 		status = open(m, ctx, err);
-	if (status == UW_OK && m->bundle.manifest.based)
+	if (status == UW_OK && m->bundle.manifest.base.needed)
 		status = open_base(m, err);
 	if (status == UW_OK)
 		status = open_containers(m, err);

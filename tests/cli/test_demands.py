@@ -147,6 +147,73 @@ class Demands(Case):
         for report in "--json", "--junit":
             self.run_tool("verify", "c", "--github", report, "-", expect=2)
 
+    def git_id(self, data):
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+    def hub(self, **changes):
+        """As a hub lists a repository: large files by SHA-256, the others by git's id."""
+        entries = [{"type": "directory", "oid": "0" * 40, "size": 0, "path": "sub"}]
+        for path, data in self.tree.items():
+            entry = {"type": "file", "path": path, "size": len(data), "oid": self.git_id(data)}
+            if path.endswith(".safetensors"):
+                entry.update(oid="0" * 40, lfs={"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134})
+            entry.update(changes.get(path, {}))
+            entries.append(entry)
+        return entries
+
+    def against(self, text, *bad, expect=0):
+        """The files that differ from a list."""
+        write(self.path("list"), text if isinstance(text, bytes) else json.dumps(text).encode())
+        r = self.run_tool("verify", "b", "-l", "structure", "--against-manifest", "list", "--json", "-", expect=expect)
+        files = [f for f in json.loads(r.stdout)["files"] if f["check"] == "against-manifest"]
+        self.assertEqual([f["path"] for f in files if f["status"] != "good"], list(bad))
+        if not bad:
+            self.assertEqual(sorted(f["path"] for f in files), sorted(self.tree))
+        with open(self.path("list"), "rb") as f:
+            self.run_tool("verify", "b", "--against-manifest", "-", stdin=f, expect=expect)
+
+    def test_manifests_of_others(self):
+        self.compress("model", "b", "--sha256sums", "SUMS", "--signing-statement", "statement")
+        large = next(p for p in self.tree if p.endswith(".safetensors"))
+        small = next(p for p in self.tree if not p.endswith(".safetensors"))
+        self.against(read(self.path("SUMS")))
+        self.against(read(self.path("SUMS"))[:-1])
+        self.against(b"0" + read(self.path("SUMS"))[1:].replace(b"\n", b"\r\n"), min(self.tree), expect=1)
+        statement = json.loads(read(self.path("statement")))
+        self.against(statement)
+        self.against(b"\n " + read(self.path("statement")))
+        self.against(self.hub())
+        self.against(self.hub(**{large: {"lfs": {"oid": "0" * 64}}}), large, expect=1)
+        self.against(self.hub(**{small: {"oid": "0" * 40}}), small, expect=1)
+        self.against(self.hub(**{small: {"size": 12345}}), small, expect=1)
+        self.against(self.hub()[:-1], list(self.tree)[-1], expect=1)
+        self.against([*self.hub(), {"type": "file", "path": "new", "size": 0, "oid": self.git_id(b"")}], "new", expect=1)
+
+    def test_manifests_that_are_wrong(self):
+        self.compress("model", "b", "--signing-statement", "statement")
+        statement = json.loads(read(self.path("statement")))
+        resources = statement["predicate"]["resources"]
+        resources[0]["digest"], good = "0" * 64, resources[0]["digest"]
+        self.against(statement, resources[0]["name"], expect=1)
+        resources[0]["digest"] = good
+        left_out = resources.pop()
+        self.against(statement, left_out["name"], expect=1)
+        resources.append({**left_out, "algorithm": "blake2b"})
+        write(self.path("list"), json.dumps(statement).encode())
+        self.run_tool("verify", "b", "--against-manifest", "list", expect=3)
+        resources[-1] = left_out
+        statement["subject"][0]["digest"]["sha256"] = "0" * 64
+        (entry, *rest) = self.hub()[1:]
+        for wrong in (statement, {}, {"predicateType": 1}, {**statement, "predicateType": "x"}, [1], [{**entry, "path": 1}, *rest],
+                      [{**entry, "oid": "x", "lfs": {"oid": "x"}}, *rest], [{**entry, "oid": None, "lfs": None}, *rest]):
+            write(self.path("list"), json.dumps(wrong).encode())
+            self.run_tool("verify", "b", "--against-manifest", "list", expect=3)
+        for wrong in b"{", b"[}", b'{"a":1,"a":1}', b"[1]x", b'["\xff"]', b"hello":
+            write(self.path("list"), wrong)
+            self.run_tool("verify", "b", "--against-manifest", "list", expect=3)
+        self.assertIn("nosuch: No such file", self.run_tool("verify", "b", "--against-manifest", "nosuch", expect=3).stderr)
+        self.run_tool("verify", "b", "--sha256sums", "statement", expect=3)      # that one is as strict as its name
+
     def test_usage(self):
         self.bundle({"m.safetensors": small_model()}, "b")
         for tool, args in (("compress", ("b", "-o", "x")), ("decompress", ("b", "-o", "x")), ("verify", ("b",))):

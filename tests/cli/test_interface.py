@@ -42,6 +42,23 @@ class CommandLine(Case):
         self.assertEqual(len(versions), 1)
         self.assertRegex(versions.pop(), r"^\d+\.\d+\.\d+\n$")
 
+    def test_version_for_programs(self):
+        for tool in ALL:
+            r = self.run_tool(tool, "--version", "--json")
+            top = json.loads(r.stdout)
+            self.assertEqual(sorted(top), ["features", "formats", "libraries", "schema", "tool", "version"])
+            self.assertEqual((top["schema"], top["tool"]), ("unweight-version-1", "unweight-" + tool))
+            self.assertEqual("%s %s\n" % (top["tool"], top["version"]), self.run_tool(tool, "--version").stdout)
+            self.assertIn(top["features"]["cpu"], ("c", "sse42", "avx2", "avx512", "avx512bf16", "amx"))
+            self.assertIsInstance(top["features"]["cuda"], bool)
+            for version in top["libraries"].values():
+                self.assertRegex(version, r"^\d+\.\d+(\.\d+)?")
+        self.bundle({"a": b"a"})
+        self.assertIn(read_manifest(self.path("bundle"))["unweight_bundle"], top["formats"]["manifest"])
+        with open("/dev/full", "w") as full:
+            p = subprocess.run(tool_command("scan", "--version", "--json"), stdout=full, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False)
+        self.assertEqual(p.returncode, 6)
+
     def test_help_to_a_full_device(self):
         with open("/dev/full", "w") as full:
             for args in ["--help"], ["--version"]:

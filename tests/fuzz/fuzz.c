@@ -61,6 +61,30 @@ struct uw_job fuzz_job(void)
 	return (struct uw_job){ .ops = fuzz_ops(), .nthreads = 1 };
 }
 
+#define BASE_NBYTES (1u << 20)
+
+/* make_corpus.py has the same bytes in its base. */
+static enum uw_status read_base(void *ctx, const struct uw_reference *reference, void *dst, size_t nbytes,
+				struct uw_error *err)
+{
+	uint8_t *bytes = dst;
+
+	if (reference->file > 1 || reference->off > BASE_NBYTES || nbytes > BASE_NBYTES - reference->off)
+		return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "not in the base");
+	for (size_t i = 0; i < nbytes; i++)
+		bytes[i] = (uint8_t)((reference->off + i) % 251);
+	return UW_OK;
+}
+
+struct uw_base fuzz_base(const uint8_t digest[UW_BASE_DIGEST_NBYTES])
+{
+	struct uw_base base = { .read = read_base };
+
+	if (digest != NULL)
+		memcpy(base.digest, digest, sizeof(base.digest));
+	return base;
+}
+
 struct uw_shape fuzz_shape(struct fuzz_input *in)
 {
 	uint16_t a = fuzz_u16(in), b = fuzz_u16(in);

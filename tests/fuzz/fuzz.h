@@ -48,6 +48,9 @@ const struct uw_cpu_ops *fuzz_ops(void);
 /* A job of one thread. */
 struct uw_job fuzz_job(void);
 
+/* A base of two files of the same simple bytes, with this digest, or zeros. */
+struct uw_base fuzz_base(const uint8_t digest[UW_BASE_DIGEST_NBYTES]);
+
 /* A shape of at most 4 chunks. */
 struct uw_shape fuzz_shape(struct fuzz_input *in);
 

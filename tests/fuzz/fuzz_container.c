@@ -3,21 +3,6 @@
  * base, then with one: two files of the same simple bytes. */
 #include "fuzz.h"
 
-#define BASE_NBYTES (1u << 20)
-
-/* make_corpus.py has the same bytes in its base. */
-static enum uw_status read_base(void *ctx, const struct uw_reference *reference, void *dst, size_t nbytes,
-				struct uw_error *err)
-{
-	uint8_t *bytes = dst;
-
-	if (reference->file > 1 || reference->off > BASE_NBYTES || nbytes > BASE_NBYTES - reference->off)
-		return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "not in the base");
-	for (size_t i = 0; i < nbytes; i++)
-		bytes[i] = (uint8_t)((reference->off + i) % 251);
-	return UW_OK;
-}
-
 struct restored {
 	uint8_t *bytes;
 	uint64_t nbytes, room;
@@ -59,7 +44,7 @@ static void restore(const struct uw_container *container)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes)
 {
-	static const struct uw_base base = { .read = read_base };
+	const struct uw_base base = fuzz_base(NULL);
 	struct uw_error err = { .file_off = UW_NO_OFFSET };
 	uint8_t *copy = fuzz_alloc(nbytes);
 	struct uw_memory mem = { copy };

@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "cli"))
 from common import PROFILES, bf16, read, safetensors, tar_of, tool_command, weights, write, write_tree, zip_of
 
 TRAILER, INDEX_HEAD, EXTENT, GROUP = 64, 32, 48, 32
-BASE = bytes(i % 251 for i in range(6000))      # the beginning of what fuzz_container.c has as a base
+BASE = bytes(i % 251 for i in range(6000))      # the beginning of what fuzz.c has as a base
 CODING_H, CODING_P4 = 2, 3
 FORMS = "tar.gz", "tar.zst", "zip"
 
@@ -96,7 +96,7 @@ def without_payload(data):
 
 
 def add_based(corpus, work):
-    """Copies of and differences from what fuzz_container.c has as a base."""
+    """Copies of and differences from what fuzz.c has as a base."""
     base, tuned = (os.path.join(work, name) for name in ("base", "tuned"))
     one = lambda data: [("t", "BF16", (16, 64), data)]
     start = len(safetensors(one(BASE[:2048]))) - 2048
@@ -108,6 +108,8 @@ def add_based(corpus, work):
     write_tree(tuned, {"a.txt": BASE, "m.safetensors": safetensors([*one(moved), ("new", "U8", (3,), b"abc")])})
     run("compress", base, "-o", base + ".uwb")
     run("compress", tuned, "-o", tuned + ".uwb", "--base", base + ".uwb")
+    run("compress", tuned, "-o", tuned + ".tar", "--base", base + ".uwb")
+    corpus.add("bundle", "based", read(tuned + ".tar"))
     for name in "a.txt", "m.safetensors":
         container = read(os.path.join(tuned + ".uwb", name + ".uw"))
         corpus.add("container", "based-" + name, container)

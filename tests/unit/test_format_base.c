@@ -100,8 +100,8 @@ static void comes_back(void **state)
 	assert_int_equal(b.index_nbytes, 32 + 32 + 4 * 48 + 4 * 32 + 3 * 8 + 8);
 	assert_memory_equal(b.m.data + b.index_off + 32, digest_of(digest), sizeof(digest));
 	assert_int_equal(mem_open(&b.m, &index, NULL), UW_OK);
-	assert_true(index->based);
-	assert_memory_equal(index->base, digest, sizeof(digest));
+	assert_true(index->base.needed);
+	assert_memory_equal(index->base.digest, digest, sizeof(digest));
 	for (unsigned i = 0; i < 4; i++) {
 		assert_int_equal(index->groups[i].coding, good.coding[i]);
 		assert_int_equal(index->groups[i].nbytes, good.nbytes[i]);
@@ -112,13 +112,13 @@ static void comes_back(void **state)
 	/* a base that no group refers to */
 	assert_int_equal(box_write(&b, &(struct sort){ { RAW, RAW, RAW, RAW }, { 100, 600, 600, 300 } }, true), UW_OK);
 	assert_int_equal(mem_open(&b.m, &index, NULL), UW_OK);
-	assert_true(index->based);
+	assert_true(index->base.needed);
 	uw_index_free(&index);
 	free(b.m.data);
 
 	assert_int_equal(box_write(&b, &(struct sort){ { RAW, RAW, RAW, RAW }, { 100, 600, 600, 300 } }, false), UW_OK);
 	assert_int_equal(mem_open(&b.m, &index, NULL), UW_OK);
-	assert_false(index->based);
+	assert_false(index->base.needed);
 	uw_index_free(&index);
 	free(b.m.data);
 }

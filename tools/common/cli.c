@@ -15,7 +15,7 @@ static const struct uw_option builtins[] = {
 	{'q', "quiet", NULL, "only errors; twice: not even those", ID_QUIET, NULL},
 	{'v', "verbose", NULL, "say more", ID_VERBOSE, NULL},
 	{'h', "help", NULL, "show this text; --help may show more", ID_HELP, NULL},
-	{0, "version", NULL, "show the version", ID_VERSION, NULL},
+	{0, "version", NULL, "show the version; with --json behind it formats, features and libraries, as JSON", ID_VERSION, NULL},
 	{0, NULL, NULL, NULL, 0, NULL},
 };
 
@@ -136,9 +136,13 @@ static int print_table(const struct uw_cli *cli)
 	return flush_stdout();
 }
 
-static int print_version(const struct uw_cli *cli)
+/* `more` is the word behind the option, or NULL. */
+static int print_version(const struct uw_cli *cli, const char *more)
 {
-	printf("%s %s\n", cli->name, UW_VERSION);
+	if (more == NULL || strcmp(more, "--json") != 0)
+		printf("%s %s\n", cli->name, UW_VERSION);
+	else if (!uw_version_write_json(cli->name, stdout) && !ferror(stdout))
+		return UW_EXIT_SPACE;
 	return flush_stdout();
 }
 
@@ -171,7 +175,7 @@ static void apply_builtin(struct parser *p, int id, bool long_form)
 {
 	switch (id) {
 	case ID_HELP: p->exit_code = print_help(p->cli, long_form); break;
-	case ID_VERSION: p->exit_code = print_version(p->cli); break;
+	case ID_VERSION: p->exit_code = print_version(p->cli, p->argv[p->at + 1]); break; /* NULL is the last */
 	case ID_QUIET: p->verbosity -= p->verbosity > -2; break;
 	case ID_VERBOSE: p->verbosity++; break;
 	}

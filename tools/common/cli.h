@@ -60,6 +60,9 @@ bool uw_parse_amount(const char *arg, const char *what, double max, double *valu
 /* "90", "1.5h": seconds, or with one of s, m, h, d; above 0. */
 bool uw_parse_duration(const char *arg, double *seconds);
 
+/* What this program is made of, as a JSON object: unweight(7) describes it. False: out of memory. */
+bool uw_version_write_json(const char *tool, FILE *f);
+
 /* Messages to stderr, "NAME: text" with unprintable bytes escaped as \xNN (valid UTF-8 stays, C1 controls and bidi
  * overrides do not). */
 void uw_msg_error(const char *fmt, ...) UW_PRINTF(1, 2);   /* verbosity >= -1 */

@@ -185,19 +185,6 @@ static void compare_entry(struct uw_verdicts *v, const struct uw_bundle *bundle,
 	uw_verdicts_add(v, file->path, file->nbytes, status, &err);
 }
 
-static void report_unseen(struct uw_verdicts *v, const struct uw_bundle *bundle, const bool *seen)
-{
-	for (uint64_t i = 0; i < bundle->manifest.nfiles; i++) {
-		const struct uw_manifest_file *file = &bundle->manifest.files[i];
-		struct uw_error err;
-
-		if (seen[i])
-			continue;
-		uw_verdicts_add(v, file->path, file->nbytes,
-		       uw_fail(&err, UW_ERR_MISMATCH, UW_NO_OFFSET, "is only in the bundle"), &err);
-	}
-}
-
 enum uw_status uw_bundle_compare(const struct uw_bundle *bundle, struct uw_source *source, const struct uw_job *job,
 				 uw_verdict_fn verdict, void *ctx)
 {
@@ -220,76 +207,7 @@ enum uw_status uw_bundle_compare(const struct uw_bundle *bundle, struct uw_sourc
 	if (status != UW_OK)
 		uw_verdicts_add(&v, NULL, 0, status, &err);
 	else if (v.worst != UW_ERR_CANCELLED)
-		report_unseen(&v, bundle, seen);
-	free(seen);
-	return v.worst;
-}
-
-/* ---- manifest against sha256sum's list ---- */
-
-/* "<64 hex> <space or *><path>"; false if the line is none. A leading backslash (escaped names) is not served. */
-static bool parse_sum(char *line, uint8_t digest[UW_SHA256_NBYTES], char **path)
-{
-	size_t n = strlen(line);
-
-	while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
-		line[--n] = '\0';
-	if (n < 67 || line[64] != ' ' || (line[65] != ' ' && line[65] != '*') ||
-	    !uw_unhex(line, 64, digest, UW_SHA256_NBYTES))
-		return false;
-	*path = line + 66;
-	if (strncmp(*path, "./", 2) == 0)
-		*path += 2;
-	return true;
-}
-
-static void compare_sum(struct uw_verdicts *v, const struct uw_bundle *bundle, char *line, uint64_t off, bool *seen)
-{
-	struct uw_error err = { .file_off = UW_NO_OFFSET };
-	const struct uw_manifest_file *file;
-	uint8_t digest[UW_SHA256_NBYTES];
-	char *path;
-
-	if (!parse_sum(line, digest, &path)) {
-		uw_verdicts_add(v, NULL, 0, uw_fail(&err, UW_ERR_FORMAT, off,
-						    "the list of sums has a line that is none"), &err);
-		return;
-	}
-	file = uw_manifest_find(&bundle->manifest, path);
-	if (file == NULL) {
-		uw_verdicts_add(v, path, 0, uw_fail(&err, UW_ERR_MISMATCH, UW_NO_OFFSET, "is not in the bundle"), &err);
-		return;
-	}
-	seen[file - bundle->manifest.files] = true;
-	uw_verdicts_add(v, file->path, file->nbytes,
-	       memcmp(digest, file->sha256, sizeof(digest)) == 0 ? UW_OK :
-	       uw_fail(&err, UW_ERR_MISMATCH, UW_NO_OFFSET, "SHA-256 differs from the list"), &err);
-}
-
-enum uw_status uw_bundle_compare_sums(const struct uw_bundle *bundle, const char *list_path, uw_verdict_fn verdict,
-				      void *ctx)
-{
-	struct uw_verdicts v = { verdict, ctx, UW_OK };
-	struct uw_error err = { .file_off = UW_NO_OFFSET };
-	FILE *f = fopen(list_path, "re");
-	bool *seen = calloc((size_t)bundle->manifest.nfiles + 1, sizeof(*seen));
-	char *line = NULL;
-	size_t nline = 0;
-	uint64_t off = 0;
-	ssize_t n;
-
-	if (f == NULL || seen == NULL) {
-		uw_verdicts_add(&v, NULL, 0, uw_fail_errno(&err, errno, "%s", list_path), &err);
-	} else {
-		for (; (n = getline(&line, &nline, f)) > 0; off += (uint64_t)n)
-			compare_sum(&v, bundle, line, off, seen);
-		if (ferror(f))
-			uw_verdicts_add(&v, NULL, 0, uw_fail_errno(&err, errno, "%s", list_path), &err);
-		report_unseen(&v, bundle, seen);
-	}
-	if (f != NULL)
-		fclose(f);
-	free(line);
+		uw_verdicts_unseen(&v, bundle, seen);
 	free(seen);
 	return v.worst;
 }

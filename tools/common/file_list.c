@@ -1,33 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "file_list.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
+
 /* ---- reading ---- */
-
-enum { TEXT_MAX_NBYTES = 1 << 30 };
-
-static enum uw_status read_text(FILE *f, struct uw_file_list *list, size_t *n, struct uw_error *err)
-{
-	size_t room = 0;
-
-	for (*n = 0;;) {
-		if (*n + 1 >= room) {
-			char *bigger = room < TEXT_MAX_NBYTES ? realloc(list->text, room = 2 * room + 4096) : NULL;
-
-			if (bigger == NULL)
-				return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "list of files");
-			list->text = bigger;
-		}
-		*n += fread(list->text + *n, 1, room - *n - 1, f);
-		if (ferror(f))
-			return uw_fail_errno(err, errno, "read");
-		if (feof(f))
-			return UW_OK;
-	}
-}
 
 /* Cuts off what counts for nothing. The path ends with a NUL. */
 static char *trim(char *path)
@@ -92,21 +71,12 @@ static enum uw_status split(struct uw_file_list *list, size_t n, bool nul, struc
 
 enum uw_status uw_file_list_read(const char *from, bool nul, struct uw_file_list *list, struct uw_error *err)
 {
-	bool is_stdin = strcmp(from, "-") == 0;
-	FILE *f = is_stdin ? stdin : fopen(from, "re");
 	enum uw_status status;
 	size_t n = 0;
 
 	*list = (struct uw_file_list){ 0 };
-	if (f == NULL)
-		return uw_fail_errno(err, errno, "open");
-	status = read_text(f, list, &n, err);
-	if (!is_stdin)
-		fclose(f);
-	if (status != UW_OK)
-		return status;
-	list->text[n] = '\0';
-	return split(list, n, nul, err);
+	status = uw_text_read(from, &list->text, &n, err);
+	return status == UW_OK ? split(list, n, nul, err) : status;
 }
 
 void uw_file_list_free(struct uw_file_list *list)

@@ -275,10 +275,9 @@ enum uw_status uw_model_pack(const struct uw_pack_model *options, struct uw_sour
 	enum uw_status status;
 
 	*where = NULL;
-	*manifest = (struct uw_manifest){ .profile = options->profile, .single = source->single };
+	*manifest = (struct uw_manifest){ .profile = options->profile, .single = source->single,
+					  .base = uw_bundle_base_id(options->base) };
 	if (options->base != NULL) {
-		manifest->based = true;
-		memcpy(manifest->base, uw_bundle_base(options->base)->digest, sizeof(manifest->base));
 		status = uw_bundle_base_list(options->base, err);
 		if (status != UW_OK)
 			return status;

@@ -213,7 +213,7 @@ static enum uw_status check_plan(const struct part *p, struct uw_error *err)
 	if (p->plan->profile != profile)
 		return uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "the plan is for profile %s, not %s",
 			       uw_profile_name(p->plan->profile), uw_profile_name(profile));
-	if (!uw_bundle_base_is(p->run->pack.base, p->plan->based ? p->plan->base : NULL))
+	if (!uw_bundle_base_is(p->run->pack.base, &p->plan->base))
 		return uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "the plan is for another base, or for none");
 	if (p->plan->single != p->source->single)
 		return uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET, "the plan is for a %s",
@@ -286,8 +286,7 @@ static enum uw_status try_keep(const struct part *p, const struct uw_blob *blob,
 
 	*kept = false;
 	quiet.progress = NULL; /* the restoring counts */
-	stored.manifest.based = p->plan->based;
-	memcpy(stored.manifest.base, p->plan->base, sizeof(p->plan->base));
+	stored.manifest.base = p->plan->base;
 	stored.fd = open(p->dir->files, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (stored.fd < 0)
 		return uw_fail_errno(err, errno, "cannot open '%s'", p->dir->files);

@@ -316,8 +316,7 @@ enum uw_status uw_parts_merge(const struct uw_parts_dir *dir, const struct uw_jo
 
 	*where = NULL;
 	*manifest = (struct uw_manifest){ .profile = state.plan.profile, .single = state.plan.single,
-					  .based = state.plan.based };
-	memcpy(manifest->base, state.plan.base, sizeof(manifest->base));
+					  .base = state.plan.base };
 	if (status == UW_OK && state.merged && access(dir->files, F_OK) != 0)
 		status = uw_bundle_probe(dir->bundle, &done, err);
 	if (status == UW_OK && state.merged && !done && !replace)

@@ -117,10 +117,8 @@ enum uw_status uw_plan_make(struct uw_source *source, const struct uw_pack_model
 	size_t n;
 
 	*where = NULL;
-	*plan = (struct uw_parts_plan){ .version = UW_VERSION, .profile = options->profile, .single = source->single };
-	plan->based = options->base != NULL;
-	if (plan->based)
-		memcpy(plan->base, uw_bundle_base(options->base)->digest, sizeof(plan->base));
+	*plan = (struct uw_parts_plan){ .version = UW_VERSION, .profile = options->profile, .single = source->single,
+					.base = uw_bundle_base_id(options->base) };
 	while ((status = uw_source_next(source, &entry, err)) == UW_OK && entry != NULL) {
 		status = plan_entry(plan, source, entry, options, err);
 		if (status != UW_OK) {

@@ -21,8 +21,8 @@ struct uw_parts_plan_file {
 struct uw_parts_plan {
 	char version[32]; /* of the program: another one may choose other codings */
 	enum uw_profile profile;
-	bool single, based;
-	uint8_t base[UW_SHA256_NBYTES]; /* its source digest, if based */
+	bool single;
+	struct uw_base_id base;
 	uint64_t nfiles, nbytes;
 	struct uw_parts_plan_file *files; /* ascending by path */
 	char sha256[2 * UW_SHA256_NBYTES + 1]; /* of its text, as at its end */

@@ -53,10 +53,10 @@ enum uw_status uw_plan_render(struct uw_parts_plan *plan, char **text, size_t *n
 	if (f == NULL)
 		return fail_nomem(err);
 	whole = fprintf(f, "{\"schema\":\"%s\",\n\"version\":\"%s\",\n\"profile\":\"%s\",\n",
-			plan->based ? UW_PLAN_SCHEMA_BASED : UW_PLAN_SCHEMA, plan->version,
+			plan->base.needed ? UW_PLAN_SCHEMA_BASED : UW_PLAN_SCHEMA, plan->version,
 			uw_profile_name(plan->profile)) >= 0;
-	if (plan->based) {
-		uw_hex(plan->base, sizeof(plan->base), base);
+	if (plan->base.needed) {
+		uw_hex(plan->base.digest, sizeof(plan->base.digest), base);
 		whole &= fprintf(f, "\"base\":\"%s\",\n", base) >= 0;
 	}
 	whole &= fprintf(f, "\"source\":\"%s\",\n\"bytes\":%" PRIu64 ",\n\"files\":[",
@@ -135,13 +135,14 @@ static enum uw_status read_top(const json_t *top, struct uw_parts_plan *plan, st
 	const json_t *source = json_object_get(top, "source"), *files = json_object_get(top, "files");
 	const json_t *nbytes = json_object_get(top, "bytes"), *base = json_object_get(top, "base");
 
-	plan->based = is_text(json_object_get(top, "schema"), UW_PLAN_SCHEMA_BASED);
-	if (!plan->based && !is_text(json_object_get(top, "schema"), UW_PLAN_SCHEMA))
+	plan->base.needed = is_text(json_object_get(top, "schema"), UW_PLAN_SCHEMA_BASED);
+	if (!plan->base.needed && !is_text(json_object_get(top, "schema"), UW_PLAN_SCHEMA))
 		return uw_fail(err, UW_ERR_VERSION, UW_NO_OFFSET, "not a plan of the form " UW_PLAN_SCHEMA);
-	if (json_object_size(top) != (plan->based ? 8u : 7u))
+	if (json_object_size(top) != (plan->base.needed ? 8u : 7u))
 		return bad(err, "unknown or missing members");
-	if (plan->based && (!json_is_string(base) || !uw_unhex(json_string_value(base), json_string_length(base),
-							       plan->base, sizeof(plan->base))))
+	if (plan->base.needed && (!json_is_string(base) ||
+				  !uw_unhex(json_string_value(base), json_string_length(base), plan->base.digest,
+					    sizeof(plan->base.digest))))
 		return bad(err, "\"base\"");
 	if (!json_is_string(version) || !is_version(json_string_value(version), json_string_length(version)))
 		return bad(err, "\"version\"");

@@ -10,7 +10,7 @@
 char *uw_path_below(const char *path, const char *top);
 bool uw_path_lies_in(const char *path, const char *top); /* its not being NULL */
 
-enum { UW_PLACES_MAX = 4 };
+enum { UW_PLACES_MAX = 5 };
 
 /* Paths as the command line has them; NULL: none, "-": standard input or output. */
 struct uw_places {

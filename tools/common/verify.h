@@ -32,9 +32,18 @@ UW_MUST_CHECK enum uw_status uw_bundle_verify(const struct uw_bundle *bundle, en
 UW_MUST_CHECK enum uw_status uw_bundle_compare(const struct uw_bundle *bundle, struct uw_source *source,
 					       const struct uw_job *job, uw_verdict_fn verdict, void *ctx);
 
-/* Compares the manifest's SHA-256 sums with a list as sha256sum(1) writes it. Paths are relative to the model; names
- * in the list that the bundle does not have, and files of the bundle that the list lacks, are differences. */
-UW_MUST_CHECK enum uw_status uw_bundle_compare_sums(const struct uw_bundle *bundle, const char *list_path,
+enum uw_list_form {
+	UW_LIST_SUMS, /* as sha256sum(1) writes it */
+	UW_LIST_ANY,  /* or JSON: an in-toto statement of model_signing, or a hub's listing of a repository */
+};
+
+/*
+ * Compares the bundle with a list of files and their digests ("-": standard input). Paths are relative to the model; names in
+ * the list that the bundle does not have, and files of the bundle that the list lacks, are differences. A hub names
+ * the SHA-256 of large files; the others, of which it names git's object id, are restored and hashed.
+ */
+UW_MUST_CHECK enum uw_status uw_bundle_compare_list(const struct uw_bundle *bundle, const char *list_path,
+						    enum uw_list_form form, const struct uw_job *job,
 						    uw_verdict_fn verdict, void *ctx);
 
 #endif

@@ -18,6 +18,7 @@
 extern "C" {
 #endif
 
+#define UW_CONTAINER_VERSION 1u /* the major one */
 #define UW_HEADER_NBYTES 64u
 #define UW_TRAILER_NBYTES 64u
 #define UW_BYTES_GROUP_NBYTES (UINT64_C(1) << 23) /* orders 0 and 1 */
@@ -142,14 +143,19 @@ void uw_writer_free(struct uw_writer *w); /* NULL is fine */
 
 /* ---- reader ------------------------------------------------------------------------------- */
 
+/* The base that groups may refer to. */
+struct uw_base_id {
+	bool needed;                           /* there is one */
+	uint8_t digest[UW_BASE_DIGEST_NBYTES]; /* of its source; zeros if there is none */
+};
+
 /* A validated index. Immutable after open, safe from many threads; owns all memory it points to. */
 struct uw_index {
 	uint64_t src_nbytes;
 	uint64_t nextents;
 	uint64_t ngroups;
 	uint64_t index_off;
-	bool based;      /* groups may refer to a base */
-	uint8_t base[UW_BASE_DIGEST_NBYTES]; /* its source digest; zeros if there is none */
+	struct uw_base_id base;
 	struct uw_container_id id;
 	const struct uw_extent *extents;
 	const struct uw_group *groups;

@@ -28,6 +28,8 @@ uint32_t uw_cpu_flags(void);
 /* All levels up to the one of that name: "c" (0), "sse42", "avx2", "avx512", "avx512bf16", "amx". False: there is
  * no such level. */
 bool uw_cpu_level_mask(const char *name, uint32_t *mask);
+/* Name of the highest level that is in flags. */
+const char *uw_cpu_level_name(uint32_t flags);
 
 /* The table for these levels: portable C first, then each level's variants over it. */
 void uw_cpu_ops_init(struct uw_cpu_ops *ops, uint32_t cpu_flags);
