@@ -77,6 +77,12 @@ static void add(struct list *list, enum uw_pipeline pipeline, const struct uw_gp
 	c->parts = (uint16_t)config->parts;
 }
 
+/* Whether parts of a sum can be of use: they take memory, and there may be tiles enough for all blocks without them. */
+static bool is_of_use(const struct uw_cuda_key *key, uint64_t batch, const struct uw_gpu_gemm_config *c)
+{
+	return c->parts <= 1 || ceil_div(key->nrows, ROW_TILE) * ceil_div(batch, c->tile_n) < 2 * (uint64_t)c->nblocks;
+}
+
 /* Other cuts than the default one. */
 static void add_cuts(const struct uw_cuda_search *s, const struct uw_cuda_key *key, enum uw_pipeline pipeline,
 		     uint64_t batch, const struct uw_gpu_gemm_config *standard, struct list *list)
@@ -93,6 +99,7 @@ static void add_cuts(const struct uw_cuda_search *s, const struct uw_cuda_key *k
 			c.nblocks = s->facts->device.nsms * c.blocks_per_sm;
 			if ((c.tile_n == standard->tile_n && c.blocks_per_sm == standard->blocks_per_sm &&
 			     c.parts == standard->parts) ||
+			    !is_of_use(key, batch, &c) ||
 			    uw_gpu_gemm_config_check(&s->facts->device, &c) != UW_OK)
 				continue;
 			add(list, pipeline, &c, uw_cuda_predict_cut(s->facts, key, pipeline, batch, &c));

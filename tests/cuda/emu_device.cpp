@@ -31,6 +31,7 @@ struct CUstream_st {
 };
 
 struct emu_device emu_device;
+static bool preloaded;
 
 namespace {
 
@@ -266,6 +267,7 @@ enum uw_status event_elapsed(struct CUevent_st *begin, struct CUevent_st *end, u
 
 enum uw_status preload(void)
 {
+	preloaded = true;
 	return UW_OK;
 }
 
@@ -335,6 +337,8 @@ enum uw_status gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *stream)
 	    gemm->x_ld < gemm->ncols || (gemm->workspace_nbytes != 0 && gemm->workspace_dev == NULL) ||
 	    (gemm->nbuckets != 0) != (gemm->offsets_dev != NULL))
 		return UW_ERR_ARG;
+	if (!preloaded)
+		return UW_ERR_DEVICE;
 	emu_device.ngemm++;
 	if (gemm->workspace_nbytes != 0)
 		assert_true(live.count(gemm->workspace_dev) == 0 ||
@@ -446,6 +450,7 @@ const struct uw_gpu_ops *emu_device_ops(void)
 void emu_device_reset(uint64_t seed)
 {
 	emu_device = {};
+	preloaded = false;
 	emu_device.capability = 90;
 	emu_device.has_dense = true;
 	emu_device.alloc_budget = -1;

@@ -102,7 +102,8 @@ static std::vector<float> run_once(const struct launch &launch, size_t nvalues)
 	std::vector<float> y(nvalues);
 
 	cuda(cudaMemset(launch.gemm.y_dev, 0xA5, 4 * nvalues), "cudaMemset");
-	launch.run(0);
+	cuda(cudaDeviceSynchronize(), "cudaMemset");
+	launch.run(plain_stream());
 	cuda(cudaDeviceSynchronize(), "multiplication");
 	cuda(cudaMemcpy(y.data(), launch.gemm.y_dev, 4 * nvalues, cudaMemcpyDeviceToHost), "copy back");
 	return y;

@@ -198,6 +198,16 @@ struct launch {
 	}
 };
 
+/* A stream for what is not timed: the default one may not admit launches that begin early. Never destroyed. */
+static cudaStream_t plain_stream(void)
+{
+	static cudaStream_t stream;
+
+	if (stream == NULL)
+		cuda(cudaStreamCreate(&stream), "stream");
+	return stream;
+}
+
 /* ---- time ---- */
 
 /* Microseconds of one launch: `ncopies` of them in a graph, median over `rounds` replays. */

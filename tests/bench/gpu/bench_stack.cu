@@ -182,7 +182,7 @@ static void check_layers(const std::vector<struct launch> &launches, const struc
 			 std::vector<uint16_t> *right)
 {
 	for (size_t i = 0; i < launches.size(); i++) {
-		launches[i].run(0);
+		launches[i].run(plain_stream());
 		if (i % NPRODUCTS != NPRODUCTS - 1)
 			continue;
 		cuda(cudaDeviceSynchronize(), "layer");
