@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # For a machine with an NVIDIA GPU: builds the kernels and their drivers, checks results on the device against those
-# of the host, and measures. Needs nvcc (with its host compiler), make, python3 and a POSIX shell; nothing of the project's
-# other dependencies. Tables are printed last; OUT receives micro.csv, gemm.csv, decode.csv, stack.csv, each line as soon as
+# of the host, and measures. Needs nvcc (with its host compiler), python3 and a POSIX shell; nothing of the project's other
+# dependencies. Tables are printed last; OUT receives micro.csv, gemm.csv, decode.csv, stack.csv, each line as soon as
 # it is known, and a log of each step.
 #
 #   tests/bench/gpu.sh [-o OUT] [-a ARCHS] [-t SECONDS] [-b | -n] [-T TOOLS]
@@ -48,9 +48,9 @@ for dir in "$toolkit" $(echo "$packages" | tr : ' '); do
 done
 export LD_LIBRARY_PATH
 
-# ---- building ----
+# ---- building: one source after the other, on all processors; no make is needed ----
 
-write_makefile() {
+write_compiler() {
 	# wgmma is for sm_90a alone; mma runs there as well
 	gencode= hopper= others=
 	for arch in $archs; do
@@ -64,42 +64,45 @@ write_makefile() {
 		fi
 	done
 	: "${hopper:=-gencode arch=compute_90a,code=sm_90a}"
-	objects=$(cd "$top" && ls libcodec/*.c libcodec/base/*.c kernels/cuda/*.c | sed 's|.*/||; s|c$|o|' | tr '\n' ' ')
-	kernels=$(cd "$top/kernels/cuda" && ls decode.cu gemm*.cu | sed 's|$|.o|' | tr '\n' ' ')
-	cat >"$out/build/Makefile" <<MAKE
-TOP = $top
-NVCC = $nvcc
-CC = ${CC:-cc}
-INCLUDE = -I\$(TOP)/kernels/include -I\$(TOP)/kernels/cuda -I\$(TOP)/libcodec/include -I\$(TOP)/libcodec/base/include
-CFLAGS = -std=c11 -O2 -DNDEBUG -I\$(TOP)/libcodec \$(INCLUDE)
-CUFLAGS = -std=c++17 -O3 \$(INCLUDE) -I\$(TOP)/tests/bench/gpu $include
-VPATH = \$(TOP)/libcodec:\$(TOP)/libcodec/base:\$(TOP)/kernels/cuda:\$(TOP)/tests/bench/gpu
-OBJECTS = $objects $kernels
+	cat >"$out/build/compile" <<SH
+object=$out/build/\$(basename "\$1").o
+include="-I$top/kernels/include -I$top/kernels/cuda -I$top/libcodec/include -I$top/libcodec/base/include"
+case \$1 in
+*.c) set -- ${CC:-cc} -std=c11 -O2 -DNDEBUG -I$top/libcodec \$include "\$1" ;;
+*/gemm_wgmma_*) set -- $hopper "\$1" ;;
+*/gemm_mma_*) set -- $others "\$1" ;;
+*) set -- $gencode "\$1" ;;
+esac
+case \$object in
+*.cu.o) set -- $nvcc -std=c++17 -O3 \$include -I$top/tests/bench/gpu $include -Xptxas -v "\$@" ;;
+esac
+"\$@" -c -o "\$object" >"\$object.log" 2>&1 || { cat "\$object.log" >&2; exit 1; }
+SH
+}
 
-all: ../bin/bench_micro ../bin/bench_decode ../bin/bench_gemm ../bin/bench_stack
-../bin/bench_%: \$(OBJECTS) bench_%.cu.o
-	\$(NVCC) \$^ -Xcompiler -static-libstdc++,-static-libgcc -lpthread -ldl -o \$@
-gemm_wgmma_%.cu.o: gemm_wgmma_%.cu
-	\$(NVCC) \$(CUFLAGS) $hopper -Xptxas -v -c \$< -o \$@
-gemm_mma_%.cu.o: gemm_mma_%.cu
-	\$(NVCC) \$(CUFLAGS) $others -Xptxas -v -c \$< -o \$@
-%.o: %.c
-	\$(CC) \$(CFLAGS) -c \$< -o \$@
-%.cu.o: %.cu
-	\$(NVCC) \$(CUFLAGS) $gencode -Xptxas -v -c \$< -o \$@
-MAKE
+compile_and_link() {
+	sources=$(ls "$top"/tests/bench/gpu/*.cu "$top"/kernels/cuda/gemm*.cu "$top/kernels/cuda/decode.cu" "$top"/libcodec/*.c \
+		"$top"/libcodec/base/*.c "$top"/kernels/cuda/*.c | grep -v gpu_none.c)
+	echo "$sources" | xargs -P "$(nproc)" -n 1 timeout -k 5 "$seconds" sh "$out/build/compile" || return
+	rest=$(for source in $sources; do
+		echo "$out/build/${source##*/}.o"
+	done | grep -v /bench_)
+	for name in micro decode gemm stack; do
+		"$nvcc" $rest "$out/build/bench_$name.cu.o" -Xcompiler -static-libstdc++,-static-libgcc -lpthread -ldl \
+			-o "$out/bin/bench_$name" || return
+	done
 }
 
 build() {
 	echo "== build ($archs)"
 	[ -x "$nvcc" ] || { echo "gpu.sh: no nvcc" >&2; exit 1; }
-	write_makefile
-	if ! timeout -k 5 "$seconds" make -rB -C "$out/build" -j"$(nproc)" >"$out/build.log" 2>&1; then
-		cat "$out/build.log"
-		exit 1
-	fi
+	rm -f "$out"/build/*.o "$out"/bin/bench_*
+	write_compiler
+	compile_and_link || exit 1
+	cat "$out"/build/*.cu.o.log >"$out/build.log"
 	sed -n "s/^ptxas info *: Compiling entry function '\([^']*\)' for '\([^']*\)'.*/\1 \2:/p
 		s/^ptxas info *: Used \([0-9]*\) registers.*/\1 registers/p" "$out/build.log" | paste -d ' ' - -
+	echo "== $(($(date +%s) - begun)) s since the beginning"
 }
 
 starts() {

@@ -154,6 +154,46 @@ static void check_config(const struct uw_gpu_device &device, const struct uw_gpu
 	}
 }
 
+/*
+ * More matrices than travel with a launch, and experts: the same matrix each time, so that each has the bits that it has by
+ * itself. parts 1: the order of sums does not depend on what else there is.
+ */
+static void check_many(const struct uw_gpu_device &device, uint32_t kernel, uint32_t tile_n, const struct matrix &m,
+		       const struct uw_gpu_matrix described[NFORMS])
+{
+	static const std::vector<uint32_t> offsets = { 0, 3, 3, 12, 13, 20 };
+	const struct uw_gpu_gemm_config config = { kernel, tile_n, 1, 1, device.nsms };
+	const size_t n = 20, many = offsets.size() - 1, one = n * m.nrows;
+	uint64_t x_ld = (m.ncols + 7) / 8 * 8;
+	std::vector<uint16_t> x = make_x(n, m.ncols, x_ld);
+	struct pool pool;
+	const uint16_t *x_dev = (const uint16_t *)pool.upload(x.data(), 2 * x.size());
+	void *y_dev = pool.reserve(4 * one * many);
+	std::vector<float> right;
+
+	for (enum form form : { RAW, P4, E8 }) {
+		std::string what = name_of(config, m.nrows, m.ncols, n, form);
+		std::vector<struct uw_gpu_matrix> all(many, described[form]);
+		struct launch alone(&pool, device, config, { described[form] }, n, x_dev, x_ld, y_dev, UW_LINEAR_F32);
+		struct launch beside(&pool, device, config, all, n, x_dev, x_ld, y_dev, UW_LINEAR_F32);
+		struct launch experts(&pool, device, config, all, n, x_dev, x_ld, y_dev, UW_LINEAR_F32, offsets);
+
+		begin_step(STEP_SECONDS, (what + ", many matrices").c_str());
+		if (form == RAW)
+			right = run_once(alone, one);
+
+		std::vector<float> y = run_once(beside, one * many), want(one * many);
+
+		for (size_t i = 0; i < want.size(); i++)
+			want[i] = right[i / (many * m.nrows) * m.nrows + i % m.nrows];
+		check(!against_bits(y, want, many * m.nrows).tell(what.c_str(), "many matrices", y.size()), what.c_str(),
+		      "many matrices");
+		y = run_once(experts, one);
+		check(!against_bits(y, right, m.nrows).tell(what.c_str(), "experts", y.size()), what.c_str(), "experts");
+	}
+	begin_step(0, "");
+}
+
 static void check_gather(const struct matrix &m, const struct uw_gpu_matrix described[NFORMS])
 {
 	std::vector<uint32_t> rows;
@@ -197,6 +237,8 @@ static void check_kernels(const struct uw_gpu_device &device, uint32_t kernel, u
 			described[form] = upload(&pool, m, (enum form)form);
 		check_gather(m, described);
 		for (uint32_t size = from; size <= to; size *= 2) {
+			if (s == 1 && !(kernel == UW_GPU_GEMM_MMA && size == 256))
+				check_many(device, kernel, size, m, described);
 			for (uint32_t parts = 0; parts < 3; parts += 2) {
 				uint32_t blocks = size <= 64 && (s + parts) % 2 ? 2 : 1;
 				struct uw_gpu_gemm_config config = { kernel, size, blocks, parts, blocks * device.nsms };

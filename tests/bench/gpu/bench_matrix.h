@@ -163,24 +163,35 @@ static std::vector<uint16_t> make_x(uint64_t n, uint64_t ncols, uint64_t ld)
 	return x;
 }
 
-/* A launch over `described` matrices, one row of y after the other, with all that it needs. */
+/*
+ * A launch over `described` matrices, one row of y after the other, with all that it needs. With `offsets` each matrix has a
+ * bucket of its own, and all write to the same columns of y.
+ */
 struct launch {
 	struct uw_gpu_gemm gemm;
 
 	launch(struct pool *pool, const struct uw_gpu_device &device, const struct uw_gpu_gemm_config &config,
 	       std::vector<struct uw_gpu_matrix> described, uint64_t n, const uint16_t *x_dev, uint64_t x_ld, void *y_dev,
-	       enum uw_linear_type type)
+	       enum uw_linear_type type, const std::vector<uint32_t> &offsets = {})
 	{
 		uint64_t nrows = 0;
+		uint32_t number = 0;
 
 		for (struct uw_gpu_matrix &matrix : described) {
-			matrix.y_off = nrows;
-			nrows += matrix.nrows;
+			matrix.y_off = offsets.empty() ? nrows : 0;
+			matrix.bucket = offsets.empty() ? 0 : number++;
+			nrows = matrix.y_off + matrix.nrows;
 			if (matrix.source == UW_LINEAR_RAW && config.kernel == UW_GPU_GEMM_WGMMA)
 				need(uw_gpu_matrix_map(&matrix) == UW_OK, "uw_gpu_matrix_map");
 		}
-		need(uw_gpu_gemm_init(&device, &config, described.data(), (uint32_t)described.size(), NULL, n, 0,
+
+		const struct uw_gpu_matrix *matrices_dev = (const struct uw_gpu_matrix *)pool->upload(
+			described.data(), described.size() * sizeof(described[0]));
+
+		need(uw_gpu_gemm_init(&device, &config, described.data(), (uint32_t)described.size(), matrices_dev, n, number,
 				      &gemm) == UW_OK, "uw_gpu_gemm_init");
+		if (!offsets.empty())
+			gemm.offsets_dev = (const uint32_t *)pool->upload(offsets.data(), 4 * offsets.size());
 		gemm.x_dev = x_dev;
 		gemm.x_ld = x_ld;
 		gemm.y_dev = y_dev;
