@@ -114,8 +114,8 @@ struct uw_gpu_ops {
 
 	/*
 	 * ---- cuBLASLt, which is loaded when it is opened; UW_ERR_UNSUPPORTED: there is none ----
-	 * dense_choose: the algorithm that its heuristic names first; it takes some time of the host, and is not for captures:
-	 * nor is the first `dense` with that algorithm.
+	 * dense_choose: the algorithm that its heuristic names first; it takes some time of the host, and is not for
+	 * captures: nor is the first `dense` with that algorithm.
 	 */
 	enum uw_status (*dense_open)(void **library);
 	void (*dense_close)(void *library);

@@ -155,8 +155,8 @@ static void check_config(const struct uw_gpu_device &device, const struct uw_gpu
 }
 
 /*
- * More matrices than travel with a launch, and experts: the same matrix each time, so that each has the bits that it has by
- * itself. parts 1: the order of sums does not depend on what else there is.
+ * More matrices than travel with a launch, and experts: the same matrix each time, so that each has the bits that it has
+ * by itself. parts 1: the order of sums does not depend on what else there is.
  */
 static void check_many(const struct uw_gpu_device &device, uint32_t kernel, uint32_t tile_n, const struct matrix &m,
 		       const struct uw_gpu_matrix described[NFORMS])

@@ -403,8 +403,8 @@ static void time_all(const char *device, int nsms, const std::vector<struct grou
 
 		copied = i == 0 ? traffic : copied;
 		printf("%-16s %9.4f %14.0f %14.0f %7.0f%%\n", g.name, g.ms, bf16, traffic, 100 * traffic / copied);
-		csv.line("%s,%llu,%llu,%s,%.5f,%.1f,%.1f,%.4f", device, (unsigned long long)nrows, (unsigned long long)ncols,
-			 g.name, g.ms, bf16, traffic, traffic / copied);
+		csv.line("%s,%llu,%llu,%s,%.5f,%.1f,%.1f,%.4f", device, (unsigned long long)nrows,
+			 (unsigned long long)ncols, g.name, g.ms, bf16, traffic, traffic / copied);
 	}
 }
 

@@ -122,7 +122,8 @@ static struct best find_best(const struct sweep &s, const struct vectors &v, uin
 
 static double time_cublas(const struct sweep &s, const struct vectors &v)
 {
-	struct cublas_product product(s.cublas, s.raw[0].weights_dev, s.m.nrows, s.m.ncols, v.n, v.x_dev, s.m.ncols, v.y_dev);
+	struct cublas_product product(s.cublas, s.raw[0].weights_dev, s.m.nrows, s.m.ncols, v.n, v.x_dev, s.m.ncols,
+				      v.y_dev);
 	double best = 0;
 	size_t choice = 0;
 
@@ -308,6 +309,7 @@ int main(int argc, char **argv)
 	if (!options.check)
 		time_all(device, options);
 	else
-		printf("%s\n", nwrong == 0 ? "right: RAW within the bound, all else bit for bit like RAW" : "done; WRONG, see above");
+		printf("%s\n", nwrong == 0 ? "right: RAW within the bound, all else bit for bit like RAW"
+					   : "done; WRONG, see above");
 	return nwrong == 0 ? 0 : 1;
 }

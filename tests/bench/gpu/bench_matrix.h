@@ -164,8 +164,8 @@ static std::vector<uint16_t> make_x(uint64_t n, uint64_t ncols, uint64_t ld)
 }
 
 /*
- * A launch over `described` matrices, one row of y after the other, with all that it needs. With `offsets` each matrix has a
- * bucket of its own, and all write to the same columns of y.
+ * A launch over `described` matrices, one row of y after the other, with all that it needs. With `offsets` each matrix
+ * has a bucket of its own, and all write to the same columns of y.
  */
 struct launch {
 	struct uw_gpu_gemm gemm;
@@ -188,8 +188,8 @@ struct launch {
 		const struct uw_gpu_matrix *matrices_dev = (const struct uw_gpu_matrix *)pool->upload(
 			described.data(), described.size() * sizeof(described[0]));
 
-		need(uw_gpu_gemm_init(&device, &config, described.data(), (uint32_t)described.size(), matrices_dev, n, number,
-				      &gemm) == UW_OK, "uw_gpu_gemm_init");
+		need(uw_gpu_gemm_init(&device, &config, described.data(), (uint32_t)described.size(), matrices_dev, n,
+				      number, &gemm) == UW_OK, "uw_gpu_gemm_init");
 		if (!offsets.empty())
 			gemm.offsets_dev = (const uint32_t *)pool->upload(offsets.data(), 4 * offsets.size());
 		gemm.x_dev = x_dev;
@@ -279,10 +279,12 @@ static std::vector<struct uw_gpu_gemm_config> configs_for(const struct uw_gpu_de
 		for (unsigned i = 0; i < 10; i++) {
 			uint32_t parts = i / 2 == 0 ? 0 : 1u << (i / 2 - 1), blocks = 1 + i % 2;
 			struct uw_gpu_gemm_config c = { kernel, tile_n, blocks, parts, blocks * device.nsms };
-			uint64_t tiles = high * ((n + tile_n - 1) / tile_n), ranges = parts != 0 ? parts * tiles : c.nblocks;
+			uint64_t tiles = high * ((n + tile_n - 1) / tile_n);
+			uint64_t ranges = parts != 0 ? parts * tiles : c.nblocks;
 			bool again = !configs.empty() && memcmp(&c, &configs[0], sizeof(c)) == 0;
 
-			if (!again && !(without >> (31 - __builtin_clz(tile_n)) & 1) && (parts < 2 || tiles < 2 * c.nblocks) &&
+			if (!again && !(without >> (31 - __builtin_clz(tile_n)) & 1) &&
+			    (parts < 2 || tiles < 2 * c.nblocks) &&
 			    ranges * 2 * 128 * tile_n * sizeof(float) <= MAX_WORKSPACE &&
 			    uw_gpu_gemm_config_check(&device, &c) == UW_OK)
 				configs.push_back(c);

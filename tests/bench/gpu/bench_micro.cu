@@ -196,8 +196,8 @@ static void time_reading(const cudaDeviceProp &device, const uint8_t *memory, st
 	if (device.major < 9)
 		return;
 	cuda(cudaFuncSetAttribute(kernel_bulk, cudaFuncAttributeMaxDynamicSharedMemorySize, 216 << 10), "shared memory");
-	cuda(cudaFuncSetAttribute(kernel_bulk, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
-	     "shared memory");
+	cuda(cudaFuncSetAttribute(kernel_bulk, cudaFuncAttributePreferredSharedMemoryCarveout,
+				  cudaSharedmemCarveoutMaxShared), "shared memory");
 	for (const auto &shape : shapes) {
 		uint32_t shared = shape[1] * (shape[0] + 8);
 		double ms = time_ms([&] {

@@ -153,9 +153,12 @@ static struct uw_gpu_gemm_config choose_config(const struct uw_gpu_device &devic
 
 		begin_step(STEP_SECONDS, products[p].name);
 		for (size_t layer = 0; layer < LAYERS; layer++)
-			launches.push_back(make_launch(&pool, device, stack, values, PALETTE, layer * NPRODUCTS + p, config));
+			launches.push_back(make_launch(&pool, device, stack, values, PALETTE, layer * NPRODUCTS + p,
+						       config));
 
-		double us = time_us(LAYERS, TRIAL_ROUNDS, [&](unsigned i, cudaStream_t stream) { launches[i].run(stream); });
+		double us = time_us(LAYERS, TRIAL_ROUNDS, [&](unsigned i, cudaStream_t stream) {
+			launches[i].run(stream);
+		});
 
 		if (best_us == 0 || us < best_us) {
 			best_us = us;
@@ -306,8 +309,8 @@ int main(int argc, char **argv)
 	struct stack stack;
 	struct csv csv(csv_name, "device,layers,batch,cublaslt_us,raw_us,p4_us,speedup");
 
-	printf("\n%s; %u layers of an 8B Llama in one graph, random weights, BF16, median of %d replays%s%s\n", properties.name,
-	       LAYERS, ROUNDS, late ? "; --late" : "", with_cublas ? "" : "; no cuBLASLt here");
+	printf("\n%s; %u layers of an 8B Llama in one graph, random weights, BF16, median of %d replays%s%s\n",
+	       properties.name, LAYERS, ROUNDS, late ? "; --late" : "", with_cublas ? "" : "; no cuBLASLt here");
 	printf("%6s %12s %10s %10s %8s %8s\n", "batch", "cuBLASLt us", "raw us", "P4 us", "P4/raw", "speedup");
 	for (uint64_t n : { 1, 8, 32, 512 }) {
 		struct figure f = time_batch(device, with_cublas ? &cublas : NULL, stack, n);
