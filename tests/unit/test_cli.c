@@ -186,7 +186,7 @@ static void help(void **state)
 		"  -q, --quiet     only errors; twice: not even those\n"
 		"  -v, --verbose   say more\n"
 		"  -h, --help      show this text; --help may show more\n"
-		"      --version   show the version\n";
+		"      --version   show the version; with --json behind it formats, features and libraries, as JSON\n";
 	struct run r;
 
 	(void)state;
