@@ -7,8 +7,7 @@
 
 #include <chrono>
 
-#include "decode.cuh"
-#include "gemm_emu.h"
+#include "launch_emu.h"
 
 struct CUgraph_st {
 	std::vector<std::function<void()>> work;
@@ -39,21 +38,9 @@ enum uw_status queue(struct CUstream_st *stream, const std::function<void()> &ru
 }
 
 template <enum uw_gpu_output OUTPUT>
-enum uw_status decode(const struct uw_gpu_decode *decode, enum uw_coding coding, struct CUstream_st *stream)
+enum uw_status decode(const struct uw_gpu_decode *d, enum uw_coding coding, struct CUstream_st *stream)
 {
-	struct uw_gpu_decode d = *decode;
-
-	if (d.coding != (uint32_t)coding || d.nchunks == 0)
-		return UW_ERR_ARG;
-	return queue(stream, [=] {
-		emu_run((d.nchunks - 1) / UW_WARPS + 1, 32 * UW_WARPS, uw_shared_nbytes(d.coding, OUTPUT, d.stream_room),
-			rng(), [&] {
-				if (coding == UW_CODING_P4)
-					uw_warp_p4(d);
-				else
-					uw_warp_h<OUTPUT>(d);
-			});
-	});
+	return d->coding != (uint32_t)coding || d->nchunks == 0 ? UW_ERR_ARG : queue(stream, emu_decode<OUTPUT>(*d));
 }
 
 } // namespace
@@ -222,10 +209,7 @@ enum uw_status uw_gpu_decode_preload(void)
 
 enum uw_status uw_gpu_matrix_map(struct uw_gpu_matrix *matrix)
 {
-	if (matrix->source != UW_LINEAR_RAW)
-		return UW_ERR_ARG;
-	emu_tensor_map(matrix->map, matrix->weights_dev, matrix->nrows, matrix->ncols, matrix->weights_ld, UW_ROW_BLOCK);
-	return UW_OK;
+	return emu_matrix_map(matrix);
 }
 
 enum uw_status uw_gpu_gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *stream)
@@ -243,13 +227,7 @@ enum uw_status uw_gpu_gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *s
 enum uw_status uw_gpu_gather(const struct uw_gpu_matrix *matrix, const uint32_t *rows_dev, uint32_t nrows,
 			     uint16_t *y_dev, uint64_t y_ld, struct CUstream_st *stream)
 {
-	uint32_t batches = (matrix->ncols - 1) / (UW_TILE_COLS * UW_GATHER_TILES) + 1;
-	struct uw_gather gather = { *matrix, rows_dev, y_dev, y_ld, nrows, batches };
-
-	return queue(stream, [=] {
-		emu_run((nrows * batches + UW_GATHER_WARPS - 1) / UW_GATHER_WARPS, 32 * UW_GATHER_WARPS, 0, rng(),
-			[&] { uw_gather_warp(gather); });
-	});
+	return queue(stream, emu_gather(*matrix, rows_dev, nrows, y_dev, y_ld));
 }
 
 enum uw_status uw_gpu_decode_p4(const struct uw_gpu_decode *d, struct CUstream_st *stream)

@@ -9,8 +9,7 @@
 
 #include <sys/mman.h>
 
-#include "decode.cuh"
-#include "gemm_emu.h"
+#include "launch_emu.h"
 
 struct CUevent_st {
 	uint64_t recorded, done;  /* how often it was queued, and met */
@@ -282,15 +281,7 @@ enum uw_status queue_decode(const struct uw_gpu_decode *decode, enum uw_coding c
 
 	struct emu_launch l = { EMU_DECODE, (uint64_t)d.nchunks * UW_CHUNK_WEIGHTS, 0, 0, {}, 0, d.groups_dev, 0 };
 
-	return launch(stream, l, (uint64_t)d.nchunks * UW_CHUNK_WEIGHTS * 3, [=] {
-		emu_run((d.nchunks - 1) / UW_WARPS + 1, 32 * UW_WARPS, uw_shared_nbytes(d.coding, OUTPUT, d.stream_room),
-			rng(), [&] {
-				if (coding == UW_CODING_P4)
-					uw_warp_p4(d);
-				else
-					uw_warp_h<OUTPUT>(d);
-			});
-	});
+	return launch(stream, l, (uint64_t)d.nchunks * UW_CHUNK_WEIGHTS * 3, emu_decode<OUTPUT>(d));
 }
 
 enum uw_status decode_p4(const struct uw_gpu_decode *decode, struct CUstream_st *stream)
@@ -311,15 +302,6 @@ enum uw_status transcode_h(const struct uw_gpu_decode *decode, struct CUstream_s
 enum uw_status exponents_h(const struct uw_gpu_decode *decode, struct CUstream_st *stream)
 {
 	return queue_decode<UW_GPU_EXPONENTS>(decode, UW_CODING_H, stream);
-}
-
-enum uw_status matrix_map(struct uw_gpu_matrix *matrix)
-{
-	if (matrix->source != UW_LINEAR_RAW)
-		return UW_ERR_ARG;
-	emu_tensor_map(matrix->map, matrix->weights_dev, matrix->nrows, matrix->ncols, matrix->weights_ld,
-		       UW_ROW_BLOCK);
-	return UW_OK;
 }
 
 uint64_t gemm_nbytes(const struct uw_gpu_gemm *gemm)
@@ -356,13 +338,7 @@ enum uw_status gemm(const struct uw_gpu_gemm *gemm, struct CUstream_st *stream)
 enum uw_status gather(const struct uw_gpu_matrix *matrix, const uint32_t *rows, uint32_t nrows, uint16_t *y,
 		      uint64_t ld, struct CUstream_st *stream)
 {
-	uint32_t batches = (matrix->ncols - 1) / (UW_TILE_COLS * UW_GATHER_TILES) + 1;
-	uint32_t nblocks = (nrows * batches + UW_GATHER_WARPS - 1) / UW_GATHER_WARPS;
-	struct uw_gather gather = { *matrix, rows, y, ld, nrows, batches };
-
-	return queue(stream, [=] {
-		emu_run(nblocks, 32 * UW_GATHER_WARPS, 0, rng(), [&] { uw_gather_warp(gather); });
-	});
+	return queue(stream, emu_gather(*matrix, rows, nrows, y, ld));
 }
 
 /* ---- instead of cuBLASLt: sums in the order of k ---- */
@@ -440,7 +416,7 @@ const struct uw_gpu_ops *emu_device_ops(void)
 	static const struct uw_gpu_ops table = {
 		"emulator", device_open, alloc, release, copy_in, copy_out, copy_within, zero, stream_new, stream_free,
 		stream_sync, event_new, event_free, event_record, event_await, event_elapsed, preload, decode_p4,
-		decode_h, transcode_h, exponents_h, matrix_map, gemm, gather, dense_open, dense_close, dense_choose,
+		decode_h, transcode_h, exponents_h, emu_matrix_map, gemm, gather, dense_open, dense_close, dense_choose,
 		dense,
 	};
 
