@@ -175,7 +175,7 @@ lane_sanitizers()
 {
 	export CC=clang CXX=clang++
 	export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-	build sanitizers -Dfuzz=true -Dbuildtype=debugoptimized -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false \
+	build sanitizers -Dfuzz=true -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false \
 		-Dcuda=disabled
 	status=$?
 	echo $status >build-test-sanitizers.built
