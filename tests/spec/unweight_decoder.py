@@ -13,7 +13,6 @@ The numbers in parentheses, (2.3) for instance, are sections of SPEC.md.
 import contextlib
 import hashlib
 import io
-import json
 import os
 import stat
 import sys
@@ -22,136 +21,9 @@ from array import array
 from operator import itemgetter
 from struct import Struct, unpack, unpack_from
 
-from xxh3 import xxh3_64, xxh3_128
+from manifest import MANIFEST, parse_manifest
+from rules import Corrupt, align, ceil_div, check, hash128, hash64, is_zero, parse_json, read
 from zstd import ZstdError, decompress
-
-
-class Corrupt(Exception):
-    pass
-
-
-def check(condition, message):
-    if not condition:
-        raise Corrupt(message)
-
-
-def ceil_div(a, b):
-    return -(-a // b)
-
-
-def align(a, n):
-    return ceil_div(a, n) * n
-
-
-def is_zero(data):
-    return data.count(0) == len(data)
-
-
-def hash64(data):
-    """XXH3-64 in canonical form"""
-    return xxh3_64(data).to_bytes(8, "big")
-
-
-def hash128(data):
-    return xxh3_128(data).to_bytes(16, "big")
-
-
-def read(file, at, size, what):
-    file.seek(at)
-    data = file.read(size)
-    check(len(data) == size, what + ": truncated")
-    return data
-
-
-# JSON: the manifest and the header of a safetensors file
-
-def unique(pairs):
-    members = dict(pairs)
-    check(len(members) == len(pairs), "JSON: duplicate key")
-    return members
-
-
-def no_constant(name):
-    raise Corrupt("JSON: %s is not a number" % name)
-
-
-def parse_json(data, what):
-    try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=no_constant)
-    except (ValueError, RecursionError) as e:          # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise Corrupt("%s: not JSON: %s" % (what, e)) from None
-
-
-# The manifest (1.1)
-
-MANIFEST = "unweight.json"
-SEAL = b'"manifest_sha256":"'
-
-
-def is_hex(value, digits):
-    return isinstance(value, str) and len(value) == digits and set(value) <= set("0123456789abcdef")
-
-
-def is_size(value):
-    return type(value) is int and 0 <= value < 1 << 63
-
-
-def members(value, names, what):
-    check(isinstance(value, dict) and set(value) == set(names), what + ": not an object of the members " + ", ".join(names))
-
-
-def check_path(path):
-    check(isinstance(path, str), "manifest: path is not a string")
-    try:
-        raw = path.encode("utf-8")
-    except UnicodeEncodeError:
-        raise Corrupt("manifest: path is not UTF-8") from None
-    check(1 <= len(raw) <= 4096, "manifest: length of a path")
-    check(all(part not in ("", ".", "..") for part in path.split("/")), "manifest: bad component in a path")
-    check(all(byte >= 0x20 and byte != 0x7F and byte != ord("\\") for byte in raw), "manifest: bad byte in a path")
-    return raw
-
-
-def parse_manifest(data):
-    """The file objects of the manifest, and the digest of the base or None."""
-    text, seal, tail = data[:-86], data[-86:-67], data[-67:]
-    check(len(data) >= 86 and seal == SEAL and tail[64:] == b'"}\n', "manifest: does not end in its digest")
-    check(hashlib.sha256(text).hexdigest().encode() == tail[:64], "manifest: wrong digest")
-    top = parse_json(data, "manifest")
-    check(isinstance(top, dict) and type(top.get("unweight_bundle")) is int, "manifest: no version")
-    check(top["unweight_bundle"] in (1, 2), "manifest: unknown version")
-    based = top["unweight_bundle"] == 2
-    members(top, ("unweight_bundle", "profile", "source", "files", "manifest_sha256") + ("base",) * based, "manifest")
-    if based:
-        members(top["base"], ("source_sha256",), "manifest: base")
-        check(is_hex(top["base"]["source_sha256"], 64), "manifest: bad digest of the base")
-    check(top["profile"] in ("distribution", "inference"), "manifest: unknown profile")
-    check(top["source"] in ("folder", "file"), "manifest: unknown source")
-    files = top["files"]
-    check(isinstance(files, list), "manifest: files is not an array")
-    before = b""
-    paths = set()
-    for file in files:
-        members(file, ("path", "size", "sha256", "executable", "container"), "manifest: file")
-        path = check_path(file["path"])
-        check(path > before, "manifest: paths do not ascend")
-        before = path
-        check(is_size(file["size"]), "manifest: bad size")
-        check(is_hex(file["sha256"], 64), "manifest: bad sha256")
-        check(isinstance(file["executable"], bool), "manifest: executable is not a boolean")
-        container = file["container"]
-        if container is None:
-            check(not path.endswith(b".uw") and file["path"] != MANIFEST, "manifest: such a file cannot be plain")
-        else:
-            members(container, ("size", "index_xxh3"), "manifest: container")
-            check(is_size(container["size"]), "manifest: bad container size")
-            check(is_hex(container["index_xxh3"], 16), "manifest: bad index_xxh3")
-        paths.add(file["path"])
-    for path in paths:
-        parts = path.split("/")
-        check(all("/".join(parts[:i]) not in paths for i in range(1, len(parts))), "manifest: a file is also a folder")
-    check(top["source"] != "file" or len(files) == 1, "manifest: source is a file, but there is not exactly one")
-    return files, top["base"]["source_sha256"] if based else None
 
 
 class NoBase(Exception):
