@@ -133,12 +133,12 @@ lane_gcc()
 	run gcc amx --suite memory
 }
 
-# The suites at the other CPU levels, but for what knows of none or costs much and has run.
+# The suites at the other CPU levels, but for what knows of none.
 lane_levels()
 {
 	built gcc || return
 	for level in avx2 c; do
-		run gcc $level --no-suite memory --no-suite cuda --no-suite samples --no-suite man --no-suite once
+		run gcc $level --no-suite memory --no-suite cuda --no-suite samples --no-suite man
 	done
 }
 
