@@ -138,7 +138,7 @@ lane_levels()
 {
 	built gcc || return
 	for level in avx2 c; do
-		run gcc $level --no-suite memory --no-suite cuda --no-suite samples --no-suite man
+		run gcc $level --no-suite memory --no-suite cuda --no-suite samples --no-suite man --no-suite system
 	done
 }
 

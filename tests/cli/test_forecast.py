@@ -43,7 +43,7 @@ class Forecast(Case):
             for name in "trained", "zeros":
                 os.symlink("../%s.safetensors" % name, self.path("model/%s%02d.safetensors" % (name, i)))
         forecast = self.scan("model", "--sample", "0.5")
-        self.assertEqual(forecast, self.scan("model", "--sample", "20", "-T1"))     # both less than what is enough
+        self.assertEqual(forecast, self.scan("model", "--sample", "20", "-T1"))     # less than what is enough, too
         self.assertEqual(forecast["large_groups"], 128)
         self.assertTrue(48 <= forecast["large_groups_looked_at"] <= 80, forecast)
         for profile in PROFILES:
@@ -52,7 +52,6 @@ class Forecast(Case):
             self.assertLess(wrong, spread + 128 * 4096)
             self.assertLess(spread, 0.25 * real)
         self.assertGreater(forecast["distribution"]["plus_minus"], 0.02 * forecast["distribution"]["bytes"])
-        self.assertLess(self.scan("model", "--sample", "80")["distribution"]["plus_minus"], forecast["distribution"]["plus_minus"])
 
     def test_refused(self):
         write(self.path("m.safetensors"), small_model())
