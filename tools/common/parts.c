@@ -15,6 +15,7 @@
 #include "each.h"
 #include "exitcode.h"
 #include "restore_model.h"
+#include "text.h"
 
 static enum uw_status fail_nomem(struct uw_error *err)
 {
@@ -103,47 +104,6 @@ static enum uw_status refuse_leftovers(const struct uw_parts_dir *dir, struct uw
 		return UW_OK;
 	return uw_fail(err, UW_ERR_EXISTS, UW_NO_OFFSET, "'%s' has files of a plan that is gone: remove it to begin anew",
 		       dir->work);
-}
-
-/* ---- texts ---- */
-
-enum uw_status uw_text_load(const char *path, char **text, size_t *n, struct uw_error *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct uw_blob blob;
-	enum uw_status status;
-
-	*text = NULL;
-	if (fd < 0)
-		return uw_fail_errno(err, errno, "open");
-	status = uw_blob_of_fd(&fd, &blob, err);
-	if (status == UW_OK && blob.nbytes > UW_MANIFEST_MAX_NBYTES)
-		status = uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "the file is too large");
-	if (status == UW_OK) {
-		*n = (size_t)blob.nbytes;
-		*text = malloc(*n + 1);
-		status = *text != NULL ? uw_blob_read(&blob, *text, *n, 0, err) : fail_nomem(err);
-	}
-	close(fd);
-	return status;
-}
-
-enum uw_status uw_text_store(const char *path, bool replace, const char *text, size_t n, struct uw_error *err)
-{
-	struct uw_sink *sink;
-	enum uw_status status = uw_sink_open_file(path, replace ? UW_REPLACE_FILES : UW_REPLACE_NEVER, &sink, err);
-
-	if (status != UW_OK)
-		return status;
-	status = uw_sink_begin(sink, "text", n, false, err);
-	if (status == UW_OK)
-		status = uw_sink_write(sink, text, n, err);
-	if (status == UW_OK)
-		status = uw_sink_end(sink, err);
-	if (status == UW_OK)
-		status = uw_sink_commit(sink, err);
-	uw_sink_close(&sink);
-	return status;
 }
 
 enum uw_status uw_plan_load(const char *path, struct uw_parts_plan *plan, struct uw_error *err)

@@ -66,11 +66,7 @@ UW_MUST_CHECK enum uw_status uw_parts_run(const struct uw_parts_run *run, const 
 					  struct uw_parts_plan *plan, struct uw_source *source, char **where,
 					  struct uw_error *err);
 
-/* A file of JSON text of at most UW_MANIFEST_MAX_NBYTES, malloced; and the inverse, atomically, replacing or not. */
-UW_MUST_CHECK enum uw_status uw_text_load(const char *path, char **text, size_t *n, struct uw_error *err);
-UW_MUST_CHECK enum uw_status uw_text_store(const char *path, bool replace, const char *text, size_t n,
-					   struct uw_error *err);
-/* Of these, the plan. */
+/* The plan, from its file. */
 UW_MUST_CHECK enum uw_status uw_plan_load(const char *path, struct uw_parts_plan *plan, struct uw_error *err);
 
 /* parts_text.c: what a part says it stored */

@@ -14,6 +14,7 @@
 #include "parts.h"
 #include "restore_model.h"
 #include "source_bundle.h"
+#include "text.h"
 
 static enum uw_status fail_nomem(struct uw_error *err)
 {

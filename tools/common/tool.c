@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "text.h"
 #include "unweight/clock.h"
 #include "unweight/kernels.h"
 
@@ -182,24 +183,6 @@ bool uw_path_is_archive(const char *path, enum uw_archive_kind *kind)
 
 /* ---- reports ---- */
 
-static enum uw_status write_all(const char *path, const char *text, size_t n, struct uw_error *err)
-{
-	struct uw_sink *sink;
-	enum uw_status status = uw_sink_open_file(path, UW_REPLACE_WHOLE, &sink, err);
-
-	if (status != UW_OK)
-		return status;
-	status = uw_sink_begin(sink, "report", n, false, err);
-	if (status == UW_OK)
-		status = uw_sink_write(sink, text, n, err);
-	if (status == UW_OK)
-		status = uw_sink_end(sink, err);
-	if (status == UW_OK)
-		status = uw_sink_commit(sink, err);
-	uw_sink_close(&sink);
-	return status;
-}
-
 /* Not open_memstream, which drops what it has no memory for and does not tell ferror. */
 struct text {
 	char *at;
@@ -239,7 +222,7 @@ enum uw_status uw_write_text(const char *path, int (*print)(const void *ctx, FIL
 		return uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report");
 	bad = print(ctx, f) != 0 || json_lacked_memory;
 	bad |= (ferror(f) | fclose(f)) != 0;
-	status = bad ? uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report") : write_all(path, text.at, text.n, err);
+	status = bad ? uw_fail(err, UW_ERR_NOMEM, UW_NO_OFFSET, "report") : uw_text_store(path, true, text.at, text.n, err);
 	free(text.at);
 	return status;
 }
