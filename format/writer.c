@@ -361,7 +361,8 @@ static bool join_index(const struct uw_writer *w, struct pool *index)
 	uw_store_le32(head + INDEX_NGROUPS, (uint32_t)w->ngroups);
 	uw_store_le32(head + INDEX_NDIMS, (uint32_t)(w->dims.nbytes / DIM_NBYTES));
 	uw_store_le32(head + INDEX_NAMES_NBYTES, (uint32_t)w->names.nbytes);
-	return pool_append(index, head, sizeof(head)) && pool_append(index, w->base.digest, w->base.needed ? sizeof(w->base.digest) : 0) &&
+	return pool_append(index, head, sizeof(head)) &&
+	       pool_append(index, w->base.digest, w->base.needed ? sizeof(w->base.digest) : 0) &&
 	       pool_append(index, w->extents.data, w->extents.nbytes) &&
 	       pool_append(index, w->groups.data, w->groups.nbytes) &&
 	       pool_append(index, w->dims.data, w->dims.nbytes) &&

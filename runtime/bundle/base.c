@@ -228,9 +228,9 @@ struct uw_base_id uw_bundle_base_id(const struct uw_bundle_base *base)
 
 bool uw_bundle_base_is(const struct uw_bundle_base *base, const struct uw_base_id *id)
 {
-	if (base == NULL || !id->needed)
-		return base == NULL && !id->needed;
-	return memcmp(base->base.digest, id->digest, sizeof(id->digest)) == 0;
+	struct uw_base_id own = uw_bundle_base_id(base);
+
+	return uw_base_id_equal(&own, id);
 }
 
 /* ---- likenesses ---- */

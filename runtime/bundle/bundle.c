@@ -209,11 +209,7 @@ void uw_stored_close(struct uw_stored *stored)
 
 static bool has_base_of(const struct uw_bundle *bundle, const struct uw_index *index)
 {
-	const struct uw_manifest *manifest = &bundle->manifest;
-
-	return !index->base.needed ||
-	       (manifest->base.needed &&
-		memcmp(index->base.digest, manifest->base.digest, sizeof(index->base.digest)) == 0);
+	return !index->base.needed || uw_base_id_equal(&index->base, &bundle->manifest.base);
 }
 
 enum uw_status uw_bundle_file_open(const struct uw_bundle *bundle, const struct uw_manifest_file *file,

@@ -88,8 +88,8 @@ enum uw_status uw_manifest_write_text(const struct uw_manifest *manifest, char *
 	if (f == NULL)
 		return fail_nomem(err);
 	whole = fprintf(f, "{\"unweight_bundle\":%d,\n\"profile\":\"%s\",\n\"source\":\"%s\",\n",
-			manifest->base.needed ? UW_MANIFEST_VERSION_BASED : UW_MANIFEST_VERSION, uw_profile_name(manifest->profile),
-			manifest->single ? "file" : "folder") >= 0;
+			manifest->base.needed ? UW_MANIFEST_VERSION_BASED : UW_MANIFEST_VERSION,
+			uw_profile_name(manifest->profile), manifest->single ? "file" : "folder") >= 0;
 	if (manifest->base.needed) {
 		uw_hex(manifest->base.digest, sizeof(manifest->base.digest), base);
 		whole &= fprintf(f, "\"base\":{\"source_sha256\":\"%s\"},\n", base) >= 0;
@@ -172,7 +172,8 @@ static enum uw_status read_top(const json_t *top, struct uw_manifest *manifest, 
 
 	if (!json_is_integer(version))
 		return bad(err, "\"unweight_bundle\" is missing");
-	if (json_integer_value(version) != UW_MANIFEST_VERSION && json_integer_value(version) != UW_MANIFEST_VERSION_BASED)
+	if (json_integer_value(version) != UW_MANIFEST_VERSION &&
+	    json_integer_value(version) != UW_MANIFEST_VERSION_BASED)
 		return uw_fail(err, UW_ERR_VERSION, UW_NO_OFFSET,
 			       UW_MANIFEST_NAME ": bundle version %" JSON_INTEGER_FORMAT, json_integer_value(version));
 	manifest->base.needed = json_integer_value(version) == UW_MANIFEST_VERSION_BASED;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "unweight/dtype.h"
 #include "unweight/pread.h"
@@ -148,6 +149,12 @@ struct uw_base_id {
 	bool needed;                           /* there is one */
 	uint8_t digest[UW_BASE_DIGEST_NBYTES]; /* of its source; zeros if there is none */
 };
+
+/* The same base, or none. */
+static inline bool uw_base_id_equal(const struct uw_base_id *a, const struct uw_base_id *b)
+{
+	return a->needed == b->needed && (!a->needed || memcmp(a->digest, b->digest, sizeof(a->digest)) == 0);
+}
 
 /* A validated index. Immutable after open, safe from many threads; owns all memory it points to. */
 struct uw_index {
