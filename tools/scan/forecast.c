@@ -7,6 +7,7 @@
 
 #include "manifest.h"
 #include "pack_model.h"
+#include "unweight/bytes.h"
 
 #define SMALL_NBYTES (UINT64_C(1) << 20)    /* groups below this are all looked at */
 #define ENOUGH_NBYTES (UINT64_C(768) << 20) /* to look at: some 64 groups of usual size */
@@ -31,11 +32,12 @@ static struct uw_forecast_class *class_of(struct uw_forecast *forecast, const st
 static bool is_wanted(void *ctx, const struct uw_extent *extent, const struct uw_slice *slice)
 {
 	const struct look *look = ctx;
-	uint64_t key[2] = { look->file, extent->src_off + slice->src_off };
-	uint8_t hash[8];
+	uint8_t key[16], hash[8];
 
 	if (slice->src_nbytes < SMALL_NBYTES)
 		return true;
+	uw_store_le64(key, look->file);
+	uw_store_le64(key + 8, extent->src_off + slice->src_off);
 	uw_hash64(key, sizeof(key), hash);
 	return (hash[0] << 16 | hash[1] << 8 | hash[2]) < look->share * (1 << 24);
 }

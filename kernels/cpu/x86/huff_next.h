@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* What the Huffman decoders of both levels share. */
 #ifndef UW_X86_HUFF_NEXT_H
 #define UW_X86_HUFF_NEXT_H
 
