@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "sha256.h"
+
 enum { MAX_DEPTH = 2048 }; /* jansson's */
 
 struct scan {
@@ -184,4 +186,22 @@ enum uw_status uw_json_load(const char *text, size_t n, size_t flags, enum uw_st
 	    (may_be_memory(&why) && uw_json_is_grammatical(text, n)))
 		return uw_fail_errno(err, ENOMEM, "%s", what);
 	return uw_fail(err, refused, base + (uint64_t)(why.position > 0 ? why.position : 0), "%s: %s", what, why.text);
+}
+
+bool uw_json_is(const json_t *v, const char *text)
+{
+	return json_is_string(v) && json_string_length(v) == strlen(text) && strcmp(json_string_value(v), text) == 0;
+}
+
+bool uw_json_hex(const json_t *v, uint8_t *bytes, size_t n)
+{
+	return json_is_string(v) && uw_unhex(json_string_value(v), json_string_length(v), bytes, n);
+}
+
+bool uw_json_u64(const json_t *v, uint64_t *out)
+{
+	if (!json_is_integer(v) || json_integer_value(v) < 0)
+		return false;
+	*out = (uint64_t)json_integer_value(v);
+	return true;
 }

@@ -110,31 +110,13 @@ static enum uw_status bad(struct uw_error *err, const char *what)
 	return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, UW_MANIFEST_NAME ": %s", what);
 }
 
-static bool get_size(const json_t *v, uint64_t *out)
-{
-	if (!json_is_integer(v) || json_integer_value(v) < 0)
-		return false;
-	*out = (uint64_t)json_integer_value(v);
-	return true;
-}
-
-static bool get_hex(const json_t *v, uint8_t *bytes, size_t n)
-{
-	return json_is_string(v) && uw_unhex(json_string_value(v), json_string_length(v), bytes, n);
-}
-
-static bool is_text(const json_t *v, const char *text)
-{
-	return json_is_string(v) && json_string_length(v) == strlen(text) && strcmp(json_string_value(v), text) == 0;
-}
-
 static enum uw_status read_container(const json_t *v, struct uw_manifest_file *file, struct uw_error *err)
 {
 	if (json_is_null(v))
 		return uw_manifest_name_taken(file->path) ? bad(err, "a plain file has a reserved name") : UW_OK;
 	file->container = true;
-	if (!json_is_object(v) || json_object_size(v) != 2 || !get_size(json_object_get(v, "size"), &file->id.nbytes) ||
-	    !get_hex(json_object_get(v, "index_xxh3"), file->id.index_xxh64, sizeof(file->id.index_xxh64)))
+	if (!json_is_object(v) || json_object_size(v) != 2 || !uw_json_u64(json_object_get(v, "size"), &file->id.nbytes) ||
+	    !uw_json_hex(json_object_get(v, "index_xxh3"), file->id.index_xxh64, sizeof(file->id.index_xxh64)))
 		return bad(err, "\"container\" of a file");
 	return UW_OK;
 }
@@ -148,8 +130,8 @@ enum uw_status uw_manifest_read_file(const json_t *v, struct uw_manifest *manife
 	if (!json_is_object(v) || json_object_size(v) != 5)
 		return bad(err, "a file does not have the five members it must have");
 	if (!json_is_string(path) || !json_is_boolean(executable) ||
-	    !get_size(json_object_get(v, "size"), &file.nbytes) ||
-	    !get_hex(json_object_get(v, "sha256"), file.sha256, sizeof(file.sha256)))
+	    !uw_json_u64(json_object_get(v, "size"), &file.nbytes) ||
+	    !uw_json_hex(json_object_get(v, "sha256"), file.sha256, sizeof(file.sha256)))
 		return bad(err, "members of a file");
 	status = uw_path_check(json_string_value(path), json_string_length(path), err);
 	if (status != UW_OK)
@@ -162,7 +144,7 @@ enum uw_status uw_manifest_read_file(const json_t *v, struct uw_manifest *manife
 static bool read_base(const json_t *v, struct uw_base_id *base)
 {
 	return json_is_object(v) && json_object_size(v) == 1 &&
-	       get_hex(json_object_get(v, "source_sha256"), base->digest, sizeof(base->digest));
+	       uw_json_hex(json_object_get(v, "source_sha256"), base->digest, sizeof(base->digest));
 }
 
 static enum uw_status read_top(const json_t *top, struct uw_manifest *manifest, struct uw_error *err)
@@ -181,12 +163,12 @@ static enum uw_status read_top(const json_t *top, struct uw_manifest *manifest, 
 		return bad(err, "unknown or missing members");
 	if (manifest->base.needed && !read_base(json_object_get(top, "base"), &manifest->base))
 		return bad(err, "\"base\"");
-	if (is_text(profile, "inference"))
+	if (uw_json_is(profile, "inference"))
 		manifest->profile = UW_PROFILE_INFERENCE;
-	else if (!is_text(profile, "distribution"))
+	else if (!uw_json_is(profile, "distribution"))
 		return bad(err, "\"profile\"");
-	manifest->single = is_text(source, "file");
-	if (!manifest->single && !is_text(source, "folder"))
+	manifest->single = uw_json_is(source, "file");
+	if (!manifest->single && !uw_json_is(source, "folder"))
 		return bad(err, "\"source\"");
 	if (!json_is_array(files) || (manifest->single && json_array_size(files) != 1))
 		return bad(err, "\"files\"");

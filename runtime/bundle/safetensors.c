@@ -171,21 +171,13 @@ static enum uw_status allocate(const struct counts *counts, struct uw_model_file
 	return UW_OK;
 }
 
-static bool get_u64(const json_t *value, uint64_t *out)
-{
-	if (!json_is_integer(value) || json_integer_value(value) < 0)
-		return false;
-	*out = (uint64_t)json_integer_value(value);
-	return true;
-}
-
 /* The offsets are still those of the text, relative to the data. */
 static bool read_offsets(json_t *offsets, struct uw_extent *extent)
 {
 	uint64_t end;
 
-	if (json_array_size(offsets) != 2 || !get_u64(json_array_get(offsets, 0), &extent->src_off) ||
-	    !get_u64(json_array_get(offsets, 1), &end) || end < extent->src_off)
+	if (json_array_size(offsets) != 2 || !uw_json_u64(json_array_get(offsets, 0), &extent->src_off) ||
+	    !uw_json_u64(json_array_get(offsets, 1), &end) || end < extent->src_off)
 		return false;
 	extent->src_nbytes = end - extent->src_off;
 	return true;
@@ -218,7 +210,7 @@ static enum uw_status read_tensor(const char *key, size_t n, json_t *value, stru
 	extent->ndims = (uint8_t)json_array_size(shape); /* count_tensors saw to it */
 	at->dims += extent->ndims;
 	for (size_t i = 0; i < extent->ndims; i++) {
-		if (!get_u64(json_array_get(shape, i), (uint64_t *)&extent->dims[i]))
+		if (!uw_json_u64(json_array_get(shape, i), (uint64_t *)&extent->dims[i]))
 			return refuse(err, key, "has a bad shape");
 	}
 	if (!json_is_string(dtype))

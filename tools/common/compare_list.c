@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "each.h"
+#include "json_text.h"
 #include "provenance.h"
 #include "text.h"
 #include "verdicts.h"
@@ -143,24 +144,14 @@ static void compare_sums(struct comparison *c, char *text, size_t n)
 
 /* ---- JSON ---- */
 
-static bool is_text(const json_t *v, const char *text)
-{
-	return json_is_string(v) && strcmp(json_string_value(v), text) == 0;
-}
-
-static bool get_hex(const json_t *v, uint8_t *bytes, size_t n)
-{
-	return json_is_string(v) && uw_unhex(json_string_value(v), json_string_length(v), bytes, n);
-}
-
 static void compare_resource(struct comparison *c, const json_t *resource)
 {
 	struct listed listed = { .path = json_string_value(json_object_get(resource, "name")), .nbytes = UINT64_MAX };
 	uint8_t digest[UW_SHA256_NBYTES];
 
 	listed.sha256 = digest;
-	if (listed.path != NULL && is_text(json_object_get(resource, "algorithm"), "sha256") &&
-	    get_hex(json_object_get(resource, "digest"), digest, sizeof(digest)))
+	if (listed.path != NULL && uw_json_is(json_object_get(resource, "algorithm"), "sha256") &&
+	    uw_json_hex(json_object_get(resource, "digest"), digest, sizeof(digest)))
 		compare_listed(c, &listed);
 	else
 		bad_list(c, UW_NO_OFFSET, "the statement has a resource without name and SHA-256");
@@ -184,7 +175,7 @@ static void compare_statement(struct comparison *c, const json_t *statement)
 	const json_t *resource;
 	size_t i;
 
-	if (!is_text(json_object_get(statement, "predicateType"), "https://model_signing/signature/v1.0") ||
+	if (!uw_json_is(json_object_get(statement, "predicateType"), "https://model_signing/signature/v1.0") ||
 	    !json_is_array(resources)) {
 		bad_list(c, UW_NO_OFFSET, "no statement of model_signing's version 1.0");
 		return;
@@ -203,11 +194,11 @@ static void compare_hub_file(struct comparison *c, const json_t *entry)
 	struct listed listed = { .path = json_string_value(json_object_get(entry, "path")) };
 	uint8_t digest[UW_SHA256_NBYTES], git_id[SHA1_NBYTES];
 
-	if (is_text(json_object_get(entry, "type"), "directory"))
+	if (uw_json_is(json_object_get(entry, "type"), "directory"))
 		return;
-	if (json_is_object(lfs) && get_hex(json_object_get(lfs, "oid"), digest, sizeof(digest)))
+	if (json_is_object(lfs) && uw_json_hex(json_object_get(lfs, "oid"), digest, sizeof(digest)))
 		listed.sha256 = digest;
-	else if (!json_is_object(lfs) && get_hex(json_object_get(entry, "oid"), git_id, sizeof(git_id)))
+	else if (!json_is_object(lfs) && uw_json_hex(json_object_get(entry, "oid"), git_id, sizeof(git_id)))
 		listed.git_id = git_id;
 	listed.nbytes = json_is_integer(size) ? (uint64_t)json_integer_value(size) : UINT64_MAX;
 	if (listed.path != NULL && (listed.sha256 != NULL || listed.git_id != NULL))
@@ -230,11 +221,12 @@ static void compare_hub(struct comparison *c, const json_t *tree)
 
 static void compare_json(struct comparison *c, const char *text, size_t n)
 {
-	json_error_t problem;
-	json_t *top = json_loadb(text, n, JSON_REJECT_DUPLICATES, &problem);
+	struct uw_error err;
+	json_t *top;
+	enum uw_status status = uw_json_load(text, n, JSON_REJECT_DUPLICATES, UW_ERR_FORMAT, "the list", 0, &top, &err);
 
-	if (top == NULL)
-		bad_list(c, problem.position > 0 ? (uint64_t)problem.position : 0, "the list is no JSON that can be read");
+	if (status != UW_OK)
+		uw_verdicts_add(&c->v, NULL, 0, status, &err);
 	else if (json_is_array(top))
 		compare_hub(c, top);
 	else

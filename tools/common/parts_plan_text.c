@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "manifest_text.h"
 #include "parts_plan.h"
 
@@ -79,11 +80,6 @@ static enum uw_status bad(struct uw_error *err, const char *what)
 	return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "plan: %s", what);
 }
 
-static bool is_text(const json_t *v, const char *text)
-{
-	return json_is_string(v) && json_string_length(v) == strlen(text) && strcmp(json_string_value(v), text) == 0;
-}
-
 /* Of letters that no text has to escape. */
 static bool is_version(const char *text, size_t n)
 {
@@ -96,7 +92,7 @@ static bool read_kind(const json_t *kind, const json_t *header, struct uw_parts_
 {
 	for (int i = UW_FILE_PLAIN; i <= UW_FILE_OPAQUE; i++) {
 		file->kind = (enum uw_file_kind)i;
-		if (!is_text(kind, uw_file_kind_name(file->kind)))
+		if (!uw_json_is(kind, uw_file_kind_name(file->kind)))
 			continue;
 		if (file->kind != UW_FILE_SAFETENSORS)
 			return json_is_null(header);
@@ -135,8 +131,8 @@ static enum uw_status read_top(const json_t *top, struct uw_parts_plan *plan, st
 	const json_t *source = json_object_get(top, "source"), *files = json_object_get(top, "files");
 	const json_t *nbytes = json_object_get(top, "bytes"), *base = json_object_get(top, "base");
 
-	plan->base.needed = is_text(json_object_get(top, "schema"), UW_PLAN_SCHEMA_BASED);
-	if (!plan->base.needed && !is_text(json_object_get(top, "schema"), UW_PLAN_SCHEMA))
+	plan->base.needed = uw_json_is(json_object_get(top, "schema"), UW_PLAN_SCHEMA_BASED);
+	if (!plan->base.needed && !uw_json_is(json_object_get(top, "schema"), UW_PLAN_SCHEMA))
 		return uw_fail(err, UW_ERR_VERSION, UW_NO_OFFSET, "not a plan of the form " UW_PLAN_SCHEMA);
 	if (json_object_size(top) != (plan->base.needed ? 8u : 7u))
 		return bad(err, "unknown or missing members");
@@ -147,12 +143,12 @@ static enum uw_status read_top(const json_t *top, struct uw_parts_plan *plan, st
 	if (!json_is_string(version) || !is_version(json_string_value(version), json_string_length(version)))
 		return bad(err, "\"version\"");
 	memcpy(plan->version, json_string_value(version), json_string_length(version) + 1);
-	if (is_text(profile, "inference"))
+	if (uw_json_is(profile, "inference"))
 		plan->profile = UW_PROFILE_INFERENCE;
-	else if (!is_text(profile, "distribution"))
+	else if (!uw_json_is(profile, "distribution"))
 		return bad(err, "\"profile\"");
-	plan->single = is_text(source, "file");
-	if (!plan->single && !is_text(source, "folder"))
+	plan->single = uw_json_is(source, "file");
+	if (!plan->single && !uw_json_is(source, "folder"))
 		return bad(err, "\"source\"");
 	if (!json_is_array(files) || json_array_size(files) == 0 || (plan->single && json_array_size(files) != 1))
 		return bad(err, "\"files\"");

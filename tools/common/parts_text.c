@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "manifest_text.h"
 #include "parts.h"
 
@@ -142,11 +143,6 @@ static enum uw_status bad(struct uw_error *err, const char *what)
 	return uw_fail(err, UW_ERR_LAYOUT, UW_NO_OFFSET, "part: %s", what);
 }
 
-static bool is_text(const json_t *v, const char *text)
-{
-	return json_is_string(v) && json_string_length(v) == strlen(text) && strcmp(json_string_value(v), text) == 0;
-}
-
 static bool in_range(const json_t *v, json_int_t max)
 {
 	return json_is_integer(v) && json_integer_value(v) >= 1 && json_integer_value(v) <= max;
@@ -159,7 +155,7 @@ static enum uw_status read_top(const json_t *top, const struct uw_parts_plan *pl
 	const json_t *files = json_object_get(top, "files"), *digest = json_object_get(top, "plan_sha256");
 	uint8_t unused[UW_SHA256_NBYTES];
 
-	if (!is_text(json_object_get(top, "schema"), UW_PART_SCHEMA))
+	if (!uw_json_is(json_object_get(top, "schema"), UW_PART_SCHEMA))
 		return uw_fail(err, UW_ERR_VERSION, UW_NO_OFFSET, "not a part of the form " UW_PART_SCHEMA);
 	if (json_object_size(top) != 6)
 		return bad(err, "unknown or missing members");
@@ -170,7 +166,7 @@ static enum uw_status read_top(const json_t *top, const struct uw_parts_plan *pl
 	if (!json_is_string(digest) ||
 	    !uw_unhex(json_string_value(digest), json_string_length(digest), unused, sizeof(unused)))
 		return bad(err, "\"plan_sha256\"");
-	if (!is_text(digest, plan->sha256))
+	if (!uw_json_is(digest, plan->sha256))
 		return uw_fail(err, UW_ERR_MISMATCH, UW_NO_OFFSET,
 			       "made for another plan: the source, the options or the program differed");
 	if (!json_is_array(files))
